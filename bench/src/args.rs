@@ -1,0 +1,180 @@
+//! The command line: what a person may say, and the hidden subcommands under which the harness starts itself.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+FIGURES
+  Time per call is elapsed time over calls, never a tool's own p50:
+  redis-benchmark's leaves out a part of its loop. p50 and p99 are given beside
+  it where single calls are timed. Believe the ratios of one run; absolute
+  figures move by half from day to day.
+
+  pinned     server and clients share one CPU: no wake-up crosses CPUs
+  unpinned   the kernel places them; one figure may be two (the same CPU, or
+             another), so look at the least and the most
+
+PEERS
+  redis-benchmark   HINCRBY and HGET (-c 1, -c 64, -P 256)
+  redis crate       the same commands through its synchronous connection
+  CPython           a multiprocessing SyncManager: `d[k]`; and
+                    `d[k] = d[k] + 1`, counted as two calls
+  raw echo          4-byte length and 20-byte body, sent back as it came; a
+                    tokio client and a blocking one
+
+  All talk over Unix sockets in a private directory. A peer that is not
+  installed is left out, and its cells show `-`.
+
+EXIT STATUS
+  0    everything that could be measured was, whether or not the goals are met
+  1    something that should have run failed; the notes under the table say what
+  2    wrong usage
+  130  interrupted
+
+EXAMPLES
+  cargo run --release -p holdfast-bench -- compare
+  cargo run --release -p holdfast-bench -- compare --quick --only 'blocking'
+  cargo run --release -p holdfast-bench -- compare --json bench.json --rounds 9";
+
+/// Side-by-side benchmarks of Holdfast and its peers
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-bench", version, after_long_help = AFTER_HELP, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do the same work against Holdfast and its peers, and print one table of ratios and goals
+    ///
+    /// Starts Holdfast, redis-server (if installed), CPython's multiprocessing manager (if python3 is there) and a raw
+    /// framed echo, each as its own process, first all on one CPU and then free. Contenders take turns: one
+    /// measurement each, then the next round, so that noise hits all alike. A warm-up round comes first; it also
+    /// settles how many calls make a measurement of the wanted length. The table goes to standard output, progress
+    /// to standard error.
+    #[command(after_long_help = AFTER_HELP)]
+    Compare(CompareArgs),
+    #[command(hide = true)]
+    Child(ChildArgs),
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+    #[command(hide = true)]
+    EchoServer(EchoServerArgs),
+    #[command(hide = true)]
+    EchoClient(EchoClientArgs),
+    #[command(hide = true)]
+    RedisClient(RedisClientArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompareArgs {
+    /// Also write every figure as JSON to FILE; with `-` the JSON goes to standard output and the table to standard
+    /// error
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Three short rounds, and a tenth of the objects and entries: a first impression, not a result
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Only works whose name contains SUBSTRING, case aside (the names are in the table's first two columns, such as
+    /// `blocking, get, unpinned`)
+    #[arg(long, value_name = "SUBSTRING")]
+    pub(crate) only: Option<String>,
+
+    /// Measured rounds, of which the median counts [default: 5, with --quick 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
+
+    /// The `holdfast` program to measure [default: the one beside this program, built first if cargo is there]
+    #[arg(long, value_name = "PROGRAM", env = "HOLDFAST_BENCH_PROGRAM")]
+    pub(crate) holdfast: Option<PathBuf>,
+}
+
+/// Become another program, on one CPU, and die with the process that started this one.
+#[derive(Args, Debug)]
+pub(crate) struct ChildArgs {
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    #[arg(required = true, last = true)]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// One client process of Holdfast.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WorkerArgs {
+    pub(crate) work: WorkerWork,
+    #[arg(long)]
+    pub(crate) address: Option<String>,
+    #[arg(long)]
+    pub(crate) authkey_file: Option<PathBuf>,
+    /// Calls to measure; entries, objects or sessions to make for the works that make something.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) calls: u64,
+    /// The `holdfast` program, for the work that starts a manager of its own.
+    #[arg(long)]
+    pub(crate) holdfast: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum WorkerWork {
+    /// One async client, `dict.add`, one call at a time.
+    AsyncAdd,
+    /// One async client, `dict.get`, one call at a time.
+    AsyncGet,
+    /// One blocking client, `dict.add`.
+    BlockingAdd,
+    /// One blocking client, `dict.get`.
+    BlockingGet,
+    /// 64 connections, each one call at a time.
+    Connections,
+    /// One connection, 256 calls in flight.
+    InFlight,
+    /// One connection, 256 tasks, each one call at a time.
+    Tasks,
+    /// Calls on a few objects spread over all that the manager holds.
+    SpreadGet,
+    /// Make that many named objects.
+    FillObjects,
+    /// Put that many entries into one dict.
+    FillEntries,
+    /// Hold that many idle sessions.
+    Sessions,
+    /// `Manager::start()` until the first reply.
+    Start,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EchoServerArgs {
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EchoClientArgs {
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+    #[arg(long)]
+    pub(crate) calls: u64,
+    #[arg(long)]
+    pub(crate) blocking: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RedisClientArgs {
+    pub(crate) op: Op,
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+    #[arg(long)]
+    pub(crate) calls: u64,
+}
+
+/// What a single call does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Op {
+    Add,
+    Get,
+}

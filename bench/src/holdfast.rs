@@ -1,0 +1,422 @@
+//! Holdfast in the comparison: its server process, and the client work of the hidden subcommand `worker`.
+//!
+//! Everything that touches Holdfast stands here.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::{Op, WorkerArgs, WorkerWork};
+use crate::child::{Child, Launch};
+use crate::contender::{CONNECTIONS, IN_FLIGHT};
+use crate::load::{self, Load};
+use crate::reading::{Reading, now_ns};
+use crate::setting::Setting;
+use crate::unavailable::Unavailable;
+use crate::{memory, worker};
+
+/// How long `holdfast serve` may take to say its address.
+const START: Duration = Duration::from_secs(10);
+/// Proxies that the work on many objects opens, spread over all objects.
+const SPREAD: u64 = 100;
+/// Entries or objects that a filling worker asks for at once.
+const CHUNK: u64 = 1_000;
+/// What the server is told beyond where to listen, so that no limit is met: a million objects, a thousand sessions.
+const SERVE_LIMITS: &str = "";
+
+// ---- The server -------------------------------------------------------------------------------------------------
+
+/// A running `holdfast serve`.
+pub(crate) struct Server {
+    pub(crate) process: Child,
+    address: String,
+    authkey_file: PathBuf,
+}
+
+impl Server {
+    /// Starts a server on `socket`, and waits until it says its address.
+    pub(crate) fn start(setting: &Setting, socket: &Path, cpu: Option<usize>) -> Result<Self> {
+        client::is_there()?;
+        let program = program(setting)?;
+        let authkey_file = setting.path("authkey");
+        let launch = Launch::new("holdfast serve", &program)
+            .words("serve --print-address --listen")
+            .arg(format!("unix:{}", socket.display()))
+            .words("--authkey-file")
+            .arg(&authkey_file)
+            .words(SERVE_LIMITS);
+        let mut process = Child::start(launch, cpu)?;
+        let address = process.line(START)?;
+        Ok(Self { process, address, authkey_file })
+    }
+
+    /// Starts a server that holds that many named objects.
+    pub(crate) fn with_objects(setting: &Setting, socket: &Path, objects: u64, cpu: Option<usize>) -> Result<Self> {
+        let server = Self::start(setting, socket, cpu)?;
+        eprintln!("making {objects} objects");
+        server.run(setting, WorkerWork::FillObjects, objects, 1, cpu)?;
+        Ok(server)
+    }
+
+    /// Lets that many processes do the work, `calls` in all, side by side.
+    pub(crate) fn run(
+        &self,
+        setting: &Setting,
+        work: WorkerWork,
+        calls: u64,
+        processes: usize,
+        cpu: Option<usize>,
+    ) -> Result<Reading> {
+        let each = (calls / processes as u64).max(1);
+        let workers: Result<Vec<Child>> = (0..processes).map(|_| self.worker(setting, work, each, cpu)).collect();
+        worker::run(workers?)
+    }
+
+    /// One client process that will do the work once it is told to.
+    pub(crate) fn worker(&self, setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        let launch = launch_worker(setting, work)?
+            .words(&format!("--calls {calls} --address"))
+            .arg(&self.address)
+            .words("--authkey-file")
+            .arg(&self.authkey_file);
+        Child::start(launch, cpu)
+    }
+}
+
+/// `Manager::start()` until the first reply, in a process of its own.
+pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
+    client::is_there()?;
+    let launch = launch_worker(setting, WorkerWork::Start)?.words("--holdfast").arg(program(setting)?);
+    worker::run(vec![Child::start(launch, cpu)?])
+}
+
+/// The asynchronous work that does `op` one at a time.
+pub(crate) fn async_work(op: Op) -> WorkerWork {
+    match op {
+        Op::Add => WorkerWork::AsyncAdd,
+        Op::Get => WorkerWork::AsyncGet,
+    }
+}
+
+/// The blocking work that does `op`.
+pub(crate) fn blocking_work(op: Op) -> WorkerWork {
+    match op {
+        Op::Add => WorkerWork::BlockingAdd,
+        Op::Get => WorkerWork::BlockingGet,
+    }
+}
+
+fn launch_worker(setting: &Setting, work: WorkerWork) -> Result<Launch> {
+    let work = clap::ValueEnum::to_possible_value(&work).context("a work has no name")?;
+    Ok(Launch::new(format!("worker {}", work.get_name()), &setting.program).words("worker").words(work.get_name()))
+}
+
+/// The `holdfast` program: the one that was named, or the one beside this program, brought up to date by cargo if cargo
+/// started this.
+fn program(setting: &Setting) -> Result<PathBuf> {
+    if let Some(named) = &setting.holdfast {
+        return Ok(named.clone());
+    }
+    let directory = setting.program.parent().context("this program is in no directory")?;
+    let beside = directory.join("holdfast");
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let target = directory.parent().context("this program is in no target directory")?;
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--package", "holdfast-cli", "--bins", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .arg("--manifest-path")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+            .status()
+            .context("building the holdfast program")?;
+        if !built.success() {
+            bail!("building the holdfast program failed");
+        }
+    }
+    match fs::metadata(&beside) {
+        Ok(_) => Ok(beside),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Unavailable(format!("there is no {}: build it, or name one with --holdfast", beside.display())).into())
+        }
+        Err(error) => Err(error).with_context(|| format!("looking for {}", beside.display())),
+    }
+}
+
+// ---- The client -------------------------------------------------------------------------------------------------
+
+/// The work of the hidden subcommand `worker`.
+pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
+    match args.work {
+        WorkerWork::BlockingAdd => blocking(args, Op::Add),
+        WorkerWork::BlockingGet => blocking(args, Op::Get),
+        _ => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(asynchronous(args))
+        }
+    }
+}
+
+async fn asynchronous(args: &WorkerArgs) -> Result<()> {
+    match args.work {
+        WorkerWork::AsyncAdd => one_at_a_time(args, Op::Add).await,
+        WorkerWork::AsyncGet => one_at_a_time(args, Op::Get).await,
+        WorkerWork::Connections => connections(args).await,
+        WorkerWork::InFlight => in_flight(args).await,
+        WorkerWork::Tasks => tasks(args).await,
+        WorkerWork::SpreadGet => spread_get(args).await,
+        WorkerWork::FillObjects => fill_objects(args).await,
+        WorkerWork::FillEntries => fill_entries(args).await,
+        WorkerWork::Sessions => sessions(args).await,
+        WorkerWork::Start => start_until_reply(args).await,
+        WorkerWork::BlockingAdd | WorkerWork::BlockingGet => bail!("not an asynchronous work"),
+    }
+}
+
+/// The dict and the key that all works count in, as the peers do.
+const DICT: &str = "hits";
+const KEY: &str = "counter";
+
+fn blocking(args: &WorkerArgs, op: Op) -> Result<()> {
+    let manager = client::connect_blocking(args)?;
+    let dict = manager.dict::<String, i64>(DICT)?;
+    let key = KEY.to_owned();
+    // `get` is to find something, whichever work comes first.
+    dict.add(&key, 1)?;
+    let work = |calls| match op {
+        Op::Add => load::blocking(calls, || dict.add(&key, 1)),
+        Op::Get => load::blocking(calls, || dict.get(&key)),
+    };
+    work(load::warm_up(args.calls))?;
+    worker::ready()?;
+    worker::report(&work(args.calls)?)
+}
+
+async fn one_at_a_time(args: &WorkerArgs, op: Op) -> Result<()> {
+    let manager = client::connect(args).await?;
+    let dict = manager.dict::<String, i64>(DICT).await?;
+    let key = KEY.to_owned();
+    // `get` is to find something, whichever work comes first.
+    dict.add(&key, 1).await?;
+    let work = async |calls| match op {
+        Op::Add => load::one_at_a_time(calls, async || dict.add(&key, 1).await).await,
+        Op::Get => load::one_at_a_time(calls, async || dict.get(&key).await).await,
+    };
+    work(load::warm_up(args.calls)).await?;
+    worker::ready_async().await?;
+    worker::report(&work(args.calls).await?)
+}
+
+async fn connections(args: &WorkerArgs) -> Result<()> {
+    let mut managers = Vec::with_capacity(CONNECTIONS);
+    let mut dicts = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        let manager = client::connect(args).await?;
+        dicts.push(manager.dict::<String, i64>(DICT).await?);
+        managers.push(manager);
+    }
+    many_tasks(args, &dicts, true).await
+}
+
+async fn tasks(args: &WorkerArgs) -> Result<()> {
+    let manager = client::connect(args).await?;
+    let dict = manager.dict::<String, i64>(DICT).await?;
+    many_tasks(args, &vec![dict; IN_FLIGHT], false).await
+}
+
+/// A task for each proxy, each one call at a time. Single calls are timed where there are few enough of them a second.
+async fn many_tasks(args: &WorkerArgs, dicts: &[client::Dict<String, i64>], timed: bool) -> Result<()> {
+    let work = |calls: u64| {
+        let each = (calls / dicts.len() as u64).max(1);
+        load::side_by_side(dicts.iter().cloned().map(move |dict| async move {
+            let key = KEY.to_owned();
+            let mut timer = if timed { load::Timer::start()? } else { load::Timer::start_untimed() };
+            for _ in 0..each {
+                dict.add(&key, 1).await?;
+                timer.tick();
+            }
+            Ok(timer.stop())
+        }))
+    };
+    work(load::warm_up(args.calls)).await?;
+    worker::ready_async().await?;
+    worker::report(&work(args.calls).await?)
+}
+
+async fn in_flight(args: &WorkerArgs) -> Result<()> {
+    let manager = client::connect(args).await?;
+    let dict = manager.dict::<String, i64>(DICT).await?;
+    let key = KEY.to_owned();
+    let work = |calls| load::in_flight(IN_FLIGHT, calls, || dict.add(&key, 1));
+    work(load::warm_up(args.calls)).await?;
+    worker::ready_async().await?;
+    worker::report(&work(args.calls).await?)
+}
+
+/// `get` on a fixed number of proxies, so that managers with few and many objects get the same calls.
+async fn spread_get(args: &WorkerArgs) -> Result<()> {
+    let manager = client::connect(args).await?;
+    let objects = manager.dict::<String, u64>(OBJECTS).await?.get(&OBJECTS.to_owned()).await?.unwrap_or(SPREAD);
+    let mut dicts = Vec::new();
+    for place in 0..SPREAD {
+        dicts.push(manager.dict::<String, i64>(&object(place * objects / SPREAD)).await?);
+    }
+    let key = KEY.to_owned();
+    let work = async |calls| {
+        let mut turns = dicts.iter().cycle();
+        load::one_at_a_time(calls, async || match turns.next() {
+            Some(dict) => dict.get(&key).await.map_err(anyhow::Error::from),
+            None => bail!("no objects"),
+        })
+        .await
+    };
+    work(load::warm_up(args.calls)).await?;
+    worker::ready_async().await?;
+    worker::report(&work(args.calls).await?)
+}
+
+/// The dict that tells how many objects were made.
+const OBJECTS: &str = "objects";
+
+fn object(index: u64) -> String {
+    format!("object:{index:012}")
+}
+
+async fn fill_objects(args: &WorkerArgs) -> Result<()> {
+    let manager = client::connect(args).await?;
+    worker::ready_async().await?;
+    let start_ns = now_ns();
+    let key = KEY.to_owned();
+    // Each object is made by its first use, and left with one entry. The proxy is dropped again.
+    let mut indices = 0..args.calls;
+    load::in_flight(IN_FLIGHT, args.calls, || {
+        let (name, manager, key) = (object(indices.next().unwrap_or_default()), &manager, &key);
+        async move { manager.dict::<String, i64>(&name).await?.set(key, &1).await.map_err(anyhow::Error::from) }
+    })
+    .await?;
+    manager.dict::<String, u64>(OBJECTS).await?.set(&OBJECTS.to_owned(), &args.calls).await?;
+    worker::report(&Load::whole(args.calls, start_ns))
+}
+
+async fn fill_entries(args: &WorkerArgs) -> Result<()> {
+    let manager = client::connect(args).await?;
+    let dict = manager.dict::<String, u64>("entries").await?;
+    worker::ready_async().await?;
+    let start_ns = now_ns();
+    for first in (0..args.calls).step_by(CHUNK as usize) {
+        let chunk = first..(first + CHUNK).min(args.calls);
+        dict.update(chunk.map(|index| (memory::key(index), index))).await?;
+    }
+    let held = dict.len().await?;
+    if held != args.calls {
+        bail!("the dict holds {held} entries instead of {}", args.calls);
+    }
+    worker::report(&Load::whole(args.calls, start_ns))
+}
+
+async fn sessions(args: &WorkerArgs) -> Result<()> {
+    let start_ns = now_ns();
+    let mut managers = Vec::new();
+    for _ in 0..args.calls {
+        let manager = client::connect(args).await?;
+        manager.dict::<String, i64>(DICT).await?.add(&KEY.to_owned(), 1).await?;
+        managers.push(manager);
+    }
+    worker::ready_async().await?;
+    worker::report(&Load::whole(args.calls, start_ns))
+}
+
+async fn start_until_reply(args: &WorkerArgs) -> Result<()> {
+    worker::ready_async().await?;
+    let start_ns = now_ns();
+    let manager = client::start(args).await?;
+    manager.dict::<String, i64>(DICT).await?.add(&KEY.to_owned(), 1).await?;
+    worker::report(&Load::whole(1, start_ns))
+}
+
+/// Stands in for the crate `holdfast` until it is there: the same names, none of which can be reached.
+///
+/// What is to stay when it goes are the four functions at its end.
+mod client {
+    use std::convert::Infallible;
+    use std::marker::PhantomData;
+
+    use crate::args::WorkerArgs;
+    use crate::unavailable::Unavailable;
+
+    #[derive(Clone)]
+    pub(super) struct Manager(Infallible);
+
+    #[derive(Clone)]
+    pub(super) struct Dict<K, V>(Infallible, PhantomData<(K, V)>);
+
+    impl Manager {
+        pub(super) async fn dict<K, V>(&self, _name: &str) -> Result<Dict<K, V>, Unavailable> {
+            match self.0 {}
+        }
+    }
+
+    impl<K, V> Dict<K, V> {
+        pub(super) async fn add(&self, _key: &K, _delta: V) -> Result<V, Unavailable> {
+            match self.0 {}
+        }
+        pub(super) async fn get(&self, _key: &K) -> Result<Option<V>, Unavailable> {
+            match self.0 {}
+        }
+        pub(super) async fn set(&self, _key: &K, _value: &V) -> Result<(), Unavailable> {
+            match self.0 {}
+        }
+        pub(super) async fn update(&self, _entries: impl IntoIterator<Item = (K, V)>) -> Result<(), Unavailable> {
+            match self.0 {}
+        }
+        pub(super) async fn len(&self) -> Result<u64, Unavailable> {
+            match self.0 {}
+        }
+    }
+
+    pub(super) struct BlockingManager(Infallible);
+
+    pub(super) struct BlockingDict<K, V>(Infallible, PhantomData<(K, V)>);
+
+    impl BlockingManager {
+        pub(super) fn dict<K, V>(&self, _name: &str) -> Result<BlockingDict<K, V>, Unavailable> {
+            match self.0 {}
+        }
+    }
+
+    impl<K, V> BlockingDict<K, V> {
+        pub(super) fn add(&self, _key: &K, _delta: V) -> Result<V, Unavailable> {
+            match self.0 {}
+        }
+        pub(super) fn get(&self, _key: &K) -> Result<Option<V>, Unavailable> {
+            match self.0 {}
+        }
+    }
+
+    fn absent() -> Unavailable {
+        Unavailable("Holdfast's client is not wired into bench/src/holdfast.rs yet".to_owned())
+    }
+
+    /// Whether there is a client at all.
+    pub(super) fn is_there() -> Result<(), Unavailable> {
+        Err(absent())
+    }
+
+    /// Connects to `args.address` with the key in `args.authkey_file`.
+    pub(super) async fn connect(_args: &WorkerArgs) -> Result<Manager, Unavailable> {
+        Err(absent())
+    }
+
+    /// The same, blocking.
+    pub(super) fn connect_blocking(_args: &WorkerArgs) -> Result<BlockingManager, Unavailable> {
+        Err(absent())
+    }
+
+    /// `Manager::start()` with the program `args.holdfast`.
+    pub(super) async fn start(_args: &WorkerArgs) -> Result<Manager, Unavailable> {
+        Err(absent())
+    }
+}

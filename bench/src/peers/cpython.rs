@@ -1,0 +1,90 @@
+//! CPython's `multiprocessing` manager, served and called by the script beside this file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::child::{Child, Launch};
+use crate::contender::PROCESSES;
+use crate::reading::Reading;
+use crate::unavailable::Unavailable;
+use crate::worker;
+
+const SCRIPT: &str = include_str!("cpython.py");
+/// How long the manager may take to start.
+const START: Duration = Duration::from_secs(20);
+
+/// The interpreter that is installed.
+pub(crate) struct Python {
+    pub(crate) version: String,
+    interpreter: PathBuf,
+    script: PathBuf,
+}
+
+impl Python {
+    /// Looks for python3, and puts the script into `directory`.
+    pub(crate) fn find(directory: &Path) -> Result<Self, Unavailable> {
+        // The interpreter itself, since `python3` may be a slow script that looks for it.
+        let question = "import platform, sys; print(platform.python_version()); print(sys.executable)";
+        let absent = || Unavailable("python3 is not installed".to_owned());
+        let answer = Command::new("python3").args(["-c", question]).output().map_err(|_| absent())?;
+        let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let mut lines = answer.lines();
+        let (Some(version), Some(interpreter)) = (lines.next(), lines.next()) else { return Err(absent()) };
+        let script = directory.join("cpython.py");
+        fs::write(&script, SCRIPT).map_err(|error| Unavailable(format!("writing {}: {error}", script.display())))?;
+        Ok(Self { version: version.to_owned(), interpreter: interpreter.into(), script })
+    }
+
+    /// Starts a manager on `socket`, and waits until it listens.
+    pub(crate) fn serve(&self, socket: &Path, cpu: Option<usize>) -> Result<Server> {
+        let mut process = Child::start(self.launch("serve").arg(socket), cpu)?;
+        let word = process.line(START)?;
+        if word != "ready" {
+            bail!("CPython's manager said {word:?} instead of `ready`");
+        }
+        let client = self.launch("get");
+        let counter = self.launch("count");
+        Ok(Server { _process: process, client, counter, socket: socket.to_owned() })
+    }
+
+    /// A process that starts a manager of its own.
+    pub(crate) fn start_manager(&self, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.launch("start"), cpu)
+    }
+
+    fn launch(&self, what: &str) -> Launch {
+        let isolated = Launch::new(format!("CPython ({what})"), &self.interpreter).words("-I -B");
+        isolated.arg(&self.script).words(what)
+    }
+}
+
+/// A running manager.
+pub(crate) struct Server {
+    _process: Child,
+    client: Launch,
+    counter: Launch,
+    socket: PathBuf,
+}
+
+impl Server {
+    /// `d[k]`, one at a time.
+    pub(crate) fn get(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::run(vec![self.start(&self.client, calls, cpu)?])
+    }
+
+    /// Processes that all do `d[k] = d[k] + 1`, which is two calls, without a lock: it loses updates, but it is the
+    /// fastest that CPython can do.
+    pub(crate) fn processes(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        let each = (calls / PROCESSES as u64).max(2);
+        let workers: Result<Vec<Child>> = (0..PROCESSES).map(|_| self.start(&self.counter, each, cpu)).collect();
+        worker::run(workers?)
+    }
+
+    fn start(&self, launch: &Launch, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        Child::start(launch.clone().arg(&self.socket).words(&calls.to_string()), cpu)
+    }
+}

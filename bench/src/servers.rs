@@ -1,0 +1,144 @@
+//! The servers of one placement (all on one CPU, or free), each started when first needed, and the one place that knows
+//! how each contender is made to do its work.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+
+use crate::args::WorkerWork;
+use crate::contender::{Contender, PROCESSES};
+use crate::holdfast;
+use crate::peers::{cpython, echo, redis};
+use crate::reading::Reading;
+use crate::setting::Setting;
+use crate::unavailable::Unavailable;
+use crate::worker;
+use crate::works::placement;
+
+/// Objects of the manager that is compared with one that holds many.
+const FEW_OBJECTS: u64 = 100;
+
+/// Servers that run for as long as this lives.
+pub(crate) struct Servers<'a> {
+    setting: &'a Setting,
+    pinned: bool,
+    holdfast: Lazy<holdfast::Server>,
+    few_objects: Lazy<holdfast::Server>,
+    many_objects: Lazy<holdfast::Server>,
+    redis: Lazy<redis::Server>,
+    cpython: Lazy<cpython::Server>,
+    echo: Lazy<echo::Server>,
+}
+
+impl<'a> Servers<'a> {
+    pub(crate) fn new(setting: &'a Setting, pinned: bool) -> Self {
+        Self {
+            setting,
+            pinned,
+            holdfast: Lazy::Untried,
+            few_objects: Lazy::Untried,
+            many_objects: Lazy::Untried,
+            redis: Lazy::Untried,
+            cpython: Lazy::Untried,
+            echo: Lazy::Untried,
+        }
+    }
+
+    /// Lets one contender make that many calls.
+    pub(crate) fn run(&mut self, contender: Contender, calls: u64) -> Result<Reading> {
+        let (setting, cpu) = (self.setting, self.cpu());
+        let holdfast = |server: &holdfast::Server, work| server.run(setting, work, calls, 1, cpu);
+        match contender {
+            Contender::HoldfastAsync(op) => holdfast(self.holdfast()?, holdfast::async_work(op)),
+            Contender::HoldfastBlocking(op) => holdfast(self.holdfast()?, holdfast::blocking_work(op)),
+            Contender::HoldfastConnections => holdfast(self.holdfast()?, WorkerWork::Connections),
+            Contender::HoldfastInFlight => holdfast(self.holdfast()?, WorkerWork::InFlight),
+            Contender::HoldfastTasks => holdfast(self.holdfast()?, WorkerWork::Tasks),
+            Contender::HoldfastProcesses => {
+                self.holdfast()?.run(setting, WorkerWork::BlockingAdd, calls, PROCESSES, cpu)
+            }
+            Contender::HoldfastFewObjects => holdfast(self.few_objects()?, WorkerWork::SpreadGet),
+            Contender::HoldfastManyObjects => holdfast(self.many_objects()?, WorkerWork::SpreadGet),
+            Contender::HoldfastStart => holdfast::start(setting, cpu),
+            Contender::RedisBenchmark(op) => self.redis()?.benchmark(op, calls, 1, 1, cpu),
+            Contender::RedisCrate(op) => self.redis()?.call_by_crate(setting, op, calls, cpu),
+            Contender::RedisConnections => self.redis()?.connections(calls, cpu),
+            Contender::RedisPipelined => self.redis()?.pipelined(calls, cpu),
+            Contender::CpythonGet => self.cpython()?.get(calls, cpu),
+            Contender::CpythonProcesses => self.cpython()?.processes(calls, cpu),
+            Contender::CpythonStart => {
+                let python = self.setting.python.as_ref().map_err(Clone::clone)?;
+                worker::run(vec![python.start_manager(cpu)?])
+            }
+            Contender::EchoAsync => self.echo()?.call(setting, calls, false, cpu),
+            Contender::EchoBlocking => self.echo()?.call(setting, calls, true, cpu),
+        }
+    }
+
+    fn cpu(&self) -> Option<usize> {
+        self.pinned.then_some(self.setting.cpu)
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.setting.path(&format!("{name}-{}", placement(self.pinned)))
+    }
+
+    fn holdfast(&mut self) -> Result<&holdfast::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("holdfast"));
+        self.holdfast.get(|| holdfast::Server::start(setting, &socket, cpu))
+    }
+
+    fn few_objects(&mut self) -> Result<&holdfast::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("few"));
+        self.few_objects.get(|| holdfast::Server::with_objects(setting, &socket, FEW_OBJECTS, cpu))
+    }
+
+    fn many_objects(&mut self) -> Result<&holdfast::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("many"));
+        self.many_objects.get(|| holdfast::Server::with_objects(setting, &socket, setting.objects, cpu))
+    }
+
+    fn redis(&mut self) -> Result<&redis::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("redis"));
+        self.redis.get(|| setting.redis.as_ref().map_err(Clone::clone)?.serve(&socket, setting.directory(), cpu))
+    }
+
+    fn cpython(&mut self) -> Result<&cpython::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("cpython"));
+        self.cpython.get(|| setting.python.as_ref().map_err(Clone::clone)?.serve(&socket, cpu))
+    }
+
+    fn echo(&mut self) -> Result<&echo::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("echo"));
+        self.echo.get(|| echo::Server::start(setting, &socket, cpu))
+    }
+}
+
+/// A server that is started once, when first asked for; if that failed it is not tried again.
+enum Lazy<S> {
+    Untried,
+    Up(S),
+    Absent(Unavailable),
+    Failed(String),
+}
+
+impl<S> Lazy<S> {
+    fn get(&mut self, start: impl FnOnce() -> Result<S>) -> Result<&S> {
+        if matches!(self, Self::Untried) {
+            *self = match start() {
+                Ok(server) => Self::Up(server),
+                Err(error) => match error.downcast_ref::<Unavailable>() {
+                    Some(unavailable) => Self::Absent(unavailable.clone()),
+                    None if error.is::<crate::interrupt::Interrupted>() => return Err(error),
+                    None => Self::Failed(format!("{error:#}")),
+                },
+            };
+        }
+        match self {
+            Self::Up(server) => Ok(server),
+            Self::Absent(unavailable) => Err(unavailable.clone().into()),
+            Self::Failed(why) => Err(anyhow!("{why}")),
+            Self::Untried => Err(anyhow!("the server was not started")),
+        }
+    }
+}

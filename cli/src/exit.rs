@@ -1,0 +1,25 @@
+//! How the command ends.
+
+use std::process::ExitCode;
+
+/// How the command ends. Documented in `--help`; numbers are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It was stopped by a signal, and every client got its answers.
+    Drained = 0,
+    /// It failed for a reason that is not among these.
+    Failed = 1,
+    // 2 is what the argument parser ends with when the arguments are wrong.
+    /// It could not listen on an address.
+    CannotListen = 3,
+    /// The authkey file cannot be used.
+    BadAuthkeyFile = 4,
+    /// It was stopped by a signal, and some clients were cut off.
+    Cut = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,95 @@
+//! A manager that belongs to one process and ends with it.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use holdfast_proto::place::{Address, create_authkey_file, runtime_folder};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, getppid, pidfd_open};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::limits::Limits;
+use crate::server::{Config, Listen, Server, StartError, Stopped};
+
+/// The owner is gone or wants no more: there is hardly anybody to wait for.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// The longest name of a socket below the folder.
+const SOCKET: &str = "manager.sock";
+
+/// Runs a manager for the process that started this one, until that process closes the other end of standard input, or
+/// ends, however it does.
+///
+/// The socket and the authkey are in a new folder that only this user can enter; `ready` is told their places once clients
+/// can connect, and the folder is removed at the end.
+pub async fn run_private(limits: Limits, threads: usize, ready: impl FnOnce(&Address, &Path)) -> Result<Stopped, StartError> {
+    // Before anything else: an owner that dies from now on is noticed.
+    let owner_gone = watch_owner().map_err(StartError::System)?;
+    let folder = Folder::make().map_err(StartError::System)?;
+    let authkey_file = folder.0.join("authkey");
+    let authkey = create_authkey_file(&authkey_file).map_err(|error| StartError::System(io::Error::other(error)))?;
+    let listen = vec![Listen { address: Address::Unix(folder.0.join(SOCKET)), beyond_loopback: false }];
+    let server = Server::bind(Config { listen, authkey, limits, threads, drain: DRAIN })?;
+    ready(&server.addresses()[0], &authkey_file);
+    server
+        .run(async {
+            // A watcher that is gone watches no more, so an error ends the manager as well.
+            let _ = owner_gone.await;
+        })
+        .await
+}
+
+/// Tells when the process that started this one closes its end of standard input, or ends.
+///
+/// A pipe alone would do if it could not be inherited: a child of the owner that is forked without exec keeps it open. So
+/// the owner is watched too, where the system can do that.
+fn watch_owner() -> io::Result<oneshot::Receiver<()>> {
+    let (gone, receiver) = oneshot::channel();
+    let owner = getppid().and_then(|owner| pidfd_open(owner, PidfdFlags::empty()).ok());
+    thread::Builder::new().name("holdfast-owner".to_owned()).spawn(move || {
+        let stdin = io::stdin();
+        loop {
+            let mut ready = vec![PollFd::new(&stdin, PollFlags::IN)];
+            ready.extend(owner.as_ref().map(|owner| PollFd::new(owner, PollFlags::IN)));
+            if poll(&mut ready, None).is_err() {
+                continue;
+            }
+            let owner_ended = ready.get(1).is_some_and(|owner| !owner.revents().is_empty());
+            let closed = !ready[0].revents().is_empty() && !matches!(stdin.lock().read(&mut [0; 64]), Ok(1..));
+            if owner_ended || closed {
+                break;
+            }
+        }
+        // Nobody listens any more if the manager has ended for another reason.
+        let _ = gone.send(());
+    })?;
+    Ok(receiver)
+}
+
+/// A folder that only this user can enter, and that goes when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> io::Result<Self> {
+        let id = Uuid::new_v4().simple().to_string();
+        let name = format!("private-{}", &id[..12]);
+        let parent = runtime_folder();
+        // The path of a Unix socket has 107 bytes at most, and some systems keep their runtime folders deep down.
+        let fits = parent.as_os_str().len() + name.len() + SOCKET.len() + 2 <= 107;
+        let folder = if fits { parent.join(name) } else { PathBuf::from("/tmp").join(format!("holdfast-{name}")) };
+        DirBuilder::new().recursive(fits).mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed holds no more than a key that nobody asks for.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,233 @@
+//! The parts put together, from start to stop.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use holdfast_proto::auth_service_server::AuthServiceServer;
+use holdfast_proto::place::Address;
+use holdfast_proto::scram::Authkey;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::auth::{Authenticator, Service};
+use crate::limits::Limits;
+use crate::session::Store;
+use crate::transport::{Accepted, Listener, Shared, serve};
+
+/// The largest message of the handshake.
+const AUTH_MESSAGE_BYTES: usize = 4096;
+
+/// How often expired tokens are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How a manager is set up.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen: at least one address.
+    pub listen: Vec<Listen>,
+    /// What clients must prove to hold.
+    pub authkey: Authkey,
+    /// Every limit.
+    pub limits: Limits,
+    /// Threads that serve connections, at least 1. Each connection stays with one.
+    pub threads: usize,
+    /// How long connections may take to end after a signal to stop.
+    pub drain: Duration,
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The address.
+    pub address: Address,
+    /// Whether it may be another than a Unix socket or loopback, although nothing is encrypted there.
+    pub beyond_loopback: bool,
+}
+
+/// The manager could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(Address, #[source] io::Error),
+    /// An address can be reached from other machines, and nothing would be encrypted.
+    #[error(
+        "{0} can be reached from other machines, and without TLS whoever sees the traffic can read and change it: \
+         listen on a Unix socket or on 127.0.0.1, or allow it with --insecure-plaintext"
+    )]
+    Exposed(Address),
+    /// No address was given.
+    #[error("there is no address to listen on: give at least one")]
+    Nowhere,
+    /// The system gave no randomness or no thread.
+    #[error("the system refused what a manager needs: {0}")]
+    System(#[source] io::Error),
+}
+
+/// How a manager stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every client got its answers.
+    Drained,
+    /// Some connections did not end within the time and were cut.
+    Cut,
+}
+
+/// A manager that listens.
+///
+/// It is built and run inside a current-thread runtime, which serves connections too, beside the threads that it starts.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    addresses: Vec<Address>,
+    shared: Arc<Shared>,
+    threads: usize,
+    drain: Duration,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Listens on every address. Clients can connect from now on, and are served from [`run`](Self::run) on.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        let Config { listen, authkey, limits, threads, drain } = config;
+        if listen.is_empty() {
+            return Err(StartError::Nowhere);
+        }
+        let authenticator =
+            Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
+        let listeners: Vec<Listener> =
+            listen.iter().map(|to| Listener::bind(&to.address, to.beyond_loopback)).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
+        let auth = AuthServiceServer::new(Service).max_decoding_message_size(AUTH_MESSAGE_BYTES);
+        let shared = Shared {
+            store: Arc::new(Store::new(limits)),
+            authenticator: Arc::new(authenticator),
+            routes: Routes::new(auth).prepare(),
+            stop: CancellationToken::new(),
+        };
+        Ok(Self { listeners, addresses, shared: Arc::new(shared), threads, drain, connections: Arc::default() })
+    }
+
+    /// Where clients reach it, in the order in which the addresses were given. A port 0 has become the port that was
+    /// chosen.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Serves until `stop` is ready, then drains: takes no new connections, answers what has come, says goodbye to every
+    /// session, and cuts after the drain time what is left.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Stopped, StartError> {
+        let tracker = TaskTracker::new();
+        let ended = CancellationToken::new();
+        let workers = Workers::start(self.threads, &ended).map_err(StartError::System)?;
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            let (shared, tracker, workers) = (self.shared.clone(), tracker.clone(), workers.clone());
+            let connections = self.connections.clone();
+            accepting.spawn(async move {
+                loop {
+                    let accepted = listener.accept().await;
+                    let Some(place) = Place::take(&connections, shared.store.limits.connections) else {
+                        tracing::warn!("a connection was closed: there are as many as the limit named connections");
+                        continue;
+                    };
+                    workers.hand_over(accepted, place, &shared, &tracker);
+                }
+            });
+        }
+        let mut stop = pin!(stop);
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                _ = sweep.tick() => drop(self.shared.store.tokens.sweep(Instant::now())),
+            }
+        }
+
+        // The listeners go with their tasks, and the sockets' files with the listeners.
+        accepting.shutdown().await;
+        self.shared.stop.cancel();
+        tracker.close();
+        let drained = tokio::time::timeout(self.drain, tracker.wait()).await;
+        // What is left on the other threads is dropped with their runtimes.
+        ended.cancel();
+        Ok(if drained.is_ok() { Stopped::Drained } else { Stopped::Cut })
+    }
+}
+
+/// One of the connections that there may be. Given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(connections: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let place = Self(connections.clone());
+        (connections.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The threads that serve connections, each with a runtime of its own, and how connections are spread over them.
+#[derive(Clone)]
+struct Workers {
+    /// The first is the runtime that accepts.
+    runtimes: Arc<[Handle]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    fn start(threads: usize, ended: &CancellationToken) -> io::Result<Self> {
+        let mut runtimes = vec![Handle::current()];
+        for number in 1..threads.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtimes.push(runtime.handle().clone());
+            let ended = ended.clone();
+            thread::Builder::new().name(format!("holdfast-{number}")).spawn(move || runtime.block_on(ended.cancelled()))?;
+        }
+        Ok(Self { runtimes: runtimes.into(), next: Arc::default() })
+    }
+
+    /// Starts to serve a connection on the thread whose turn it is.
+    fn hand_over(&self, accepted: Accepted, place: Place, shared: &Arc<Shared>, tracker: &TaskTracker) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.runtimes.len();
+        let shared = shared.clone();
+        let connection = async move {
+            match accepted {
+                Accepted::Unix(stream, source) => match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
+                    Ok(stream) => serve(stream, source, shared).await,
+                    Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
+                },
+                Accepted::Tcp(stream, source) => match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
+                    Ok(stream) => serve(stream, source, shared).await,
+                    Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
+                },
+            }
+            drop(place);
+        };
+        drop(tracker.spawn_on(connection, &self.runtimes[turn]));
+    }
+}
+
+/// Registers a socket with the runtime of this thread, unless it is the one that accepted it.
+fn here<S, T>(
+    stream: S,
+    turn: usize,
+    into_std: impl FnOnce(S) -> io::Result<T>,
+    from_std: impl FnOnce(T) -> io::Result<S>,
+) -> io::Result<S> {
+    if turn == 0 { Ok(stream) } else { into_std(stream).and_then(from_std) }
+}

@@ -1,0 +1,251 @@
+//! One client process's life with the manager.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use holdfast_objects::catalog::AnyOp;
+use holdfast_objects::{Answer, Ended, SessionId};
+use holdfast_proto::frame::{self, CallFrame};
+use holdfast_proto::ops::{Op, Unreadable};
+use holdfast_proto::{
+    CloseResponse, CreateRequest, CreateResponse, DeleteResponse, OpenResponse, Reason, Refusal, ShareRequest,
+    ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, manager,
+};
+use slab::Slab;
+use uuid::Uuid;
+
+use crate::engine::Engine;
+use crate::limits::Limits;
+use crate::registry::Registry;
+use crate::slot::Slot;
+use crate::tokens::Tokens;
+
+/// What all sessions share: the objects and how they are reached.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) engine: Engine,
+    pub(crate) registry: Registry,
+    pub(crate) tokens: Tokens,
+    pub(crate) limits: Arc<Limits>,
+    /// New at each start.
+    pub(crate) incarnation: Uuid,
+    sessions: AtomicUsize,
+}
+
+impl Store {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let limits = Arc::new(limits);
+        Self {
+            engine: Engine::new(limits.clone()),
+            registry: Registry::new(limits.name_bytes),
+            tokens: Tokens::new(limits.tokens),
+            incarnation: Uuid::now_v7(),
+            sessions: AtomicUsize::new(0),
+            limits,
+        }
+    }
+}
+
+/// One client process's life with the manager: the handles it has, and the calls it makes with them.
+///
+/// However it ends, it ends like one that gave back everything: each object it had a handle to is told, and each handle
+/// is dropped.
+#[derive(Debug)]
+pub(crate) struct Session {
+    id: Uuid,
+    /// By handle, less one: handle 0 is the manager.
+    handles: Slab<Arc<Slot>>,
+    store: Arc<Store>,
+    how: Ended,
+}
+
+impl Session {
+    /// Opens a session, unless there are too many.
+    pub(crate) fn open(store: &Arc<Store>) -> Result<Self, Refusal> {
+        let limit = store.limits.sessions;
+        if store.sessions.fetch_add(1, Ordering::Relaxed) >= limit {
+            store.sessions.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refusal::new(
+                Reason::Quota,
+                format!("there are {limit} sessions, the limit named sessions: close some, or raise it"),
+            ));
+        }
+        Ok(Self { id: Uuid::now_v7(), handles: Slab::new(), store: store.clone(), how: Ended::Lost })
+    }
+
+    /// The id of the session.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The client said goodbye.
+    pub(crate) fn close(&mut self) {
+        self.how = Ended::Closed;
+    }
+
+    /// Makes one call and appends its reply.
+    pub(crate) fn call(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) {
+        let (index, answer) = self.answer(call, replies);
+        if let Err(refusal) = answer {
+            frame::put_refusal(replies, call.sequence, index, &refusal);
+        }
+    }
+
+    /// The index of the call, and `Ok` if its response was appended.
+    fn answer(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> (u64, Result<(), Refusal>) {
+        let limit = self.store.limits.value_bytes;
+        if call.request.len() > limit {
+            let refusal = format!(
+                "the request has {} bytes and the limit named value_bytes is {limit}: store less at once, or raise it",
+                call.request.len()
+            );
+            return (0, Err(Refusal::new(Reason::ValueTooLarge, refusal)));
+        }
+        let Some(key) = call.handle.checked_sub(1) else {
+            let result = self.manage(call);
+            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, &reply)));
+        };
+        let Some(slot) = self.handles.get(key as usize) else {
+            return (0, Err(unknown_handle(call.handle)));
+        };
+        let op = match AnyOp::decode(slot.kind(), call.op, call.request) {
+            Ok(op) => op,
+            Err(refusal) => return (0, Err(refusal)),
+        };
+        match self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op) {
+            (index, Answer::Done(reply)) => {
+                frame::put_response(replies, call.sequence, index, &reply);
+                (index, Ok(()))
+            }
+            (index, Answer::Refused(refusal)) => (index, Err(refusal)),
+        }
+    }
+
+    /// A call on the manager itself.
+    fn manage(&mut self, call: &CallFrame<'_>) -> Result<manager::Reply, Refusal> {
+        use manager::{Op as Ask, Reply};
+        let op = Ask::decode(call.op, call.request).map_err(|unreadable| match unreadable {
+            Unreadable::Unknown => Refusal::new(
+                Reason::UnknownOp,
+                format!("the manager has no op with number {}: is the client newer than the manager?", call.op),
+            ),
+            Unreadable::Malformed(error) => Refusal::new(Reason::Malformed, format!("the request cannot be read: {error}")),
+        })?;
+        Ok(match op {
+            Ask::Open(request) => {
+                self.check_handles()?;
+                let (slot, created) = self.store.registry.open(&request, &self.store.engine)?;
+                Reply::Open(OpenResponse { handle: self.keep(slot), created })
+            }
+            Ask::Create(CreateRequest { kind, spec }) => {
+                self.check_handles()?;
+                let slot = self.store.engine.create(kind, &spec)?;
+                Reply::Create(CreateResponse { handle: self.keep(slot) })
+            }
+            Ask::Close(request) => {
+                let key = self.key(request.handle)?;
+                let slot = self.handles.remove(key);
+                self.store.engine.leave(&slot, SessionId(*self.id.as_bytes()), Ended::Closed);
+                Reply::Close(CloseResponse {})
+            }
+            Ask::Delete(request) => {
+                self.store.registry.delete(&request.name)?;
+                Reply::Delete(DeleteResponse {})
+            }
+            Ask::Share(request) => Reply::Share(self.share(&request)?),
+            Ask::TakeUp(TakeUpRequest { token, kind }) => {
+                self.check_handles()?;
+                let slot = self.store.tokens.take_up(&token, kind, Instant::now())?;
+                Reply::TakeUp(TakeUpResponse { handle: self.keep(slot) })
+            }
+            Ask::Status(_) => Reply::Status(self.status()),
+        })
+    }
+
+    fn share(&self, request: &ShareRequest) -> Result<ShareResponse, Refusal> {
+        let slot = self.handles[self.key(request.handle)?].clone();
+        let token = self.store.tokens.share(slot, request, Instant::now())?;
+        Ok(ShareResponse { token: token.into() })
+    }
+
+    fn status(&self) -> StatusResponse {
+        let usage = self.store.engine.usage();
+        StatusResponse {
+            objects: usage.objects() as u64,
+            sessions: self.store.sessions.load(Ordering::Relaxed) as u64,
+            bytes: usage.bytes(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn check_handles(&self) -> Result<(), Refusal> {
+        let limit = self.store.limits.handles;
+        if self.handles.len() < limit {
+            return Ok(());
+        }
+        let problem = format!("this session has {limit} handles, the limit named handles: drop proxies, or raise it");
+        Err(Refusal::new(Reason::Quota, problem))
+    }
+
+    fn key(&self, handle: u32) -> Result<usize, Refusal> {
+        let key = handle.checked_sub(1).map(|key| key as usize);
+        key.filter(|key| self.handles.contains(*key)).ok_or_else(|| unknown_handle(handle))
+    }
+
+    fn keep(&mut self, slot: Arc<Slot>) -> u32 {
+        let key = self.handles.insert(slot);
+        u32::try_from(key + 1).expect("the limit on handles is far below 2^32")
+    }
+}
+
+fn unknown_handle(handle: u32) -> Refusal {
+    Refusal::new(Reason::UnknownHandle, format!("this session has no handle {handle}: open the object first"))
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.store.sessions.fetch_sub(1, Ordering::Relaxed);
+        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, slot)| slot).collect();
+        let end = End { handles, session: SessionId(*self.id.as_bytes()), how: self.how, store: self.store.clone() };
+        end.start();
+    }
+}
+
+/// The end of a session, object by object.
+struct End {
+    handles: Vec<Arc<Slot>>,
+    session: SessionId,
+    how: Ended,
+    store: Arc<Store>,
+}
+
+impl End {
+    /// How many objects are left without a pause for others.
+    const AT_ONCE: usize = 1024;
+
+    /// Leaves a few objects at once, and many without holding up other sessions.
+    fn start(mut self) {
+        if self.handles.len() <= Self::AT_ONCE {
+            self.leave_some();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                while self.leave_some() {
+                    tokio::task::yield_now().await;
+                }
+            });
+        } else {
+            while self.leave_some() {}
+        }
+    }
+
+    /// Whether some are left over.
+    fn leave_some(&mut self) -> bool {
+        for slot in self.handles.split_off(self.handles.len().saturating_sub(Self::AT_ONCE)) {
+            self.store.engine.leave(&slot, self.session, self.how);
+        }
+        !self.handles.is_empty()
+    }
+}

@@ -1,0 +1,10 @@
+//! The bytes between clients and sessions: listeners, HTTP/2 connections, the session stream, and the way to the unary
+//! services. It knows no kind and no op.
+
+mod connection;
+mod listener;
+mod session_stream;
+mod unary;
+
+pub(crate) use connection::{Shared, serve};
+pub(crate) use listener::{Accepted, Listener};

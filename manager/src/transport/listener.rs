@@ -1,0 +1,166 @@
+//! Where connections come in.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use holdfast_proto::place::{Address, runtime_folder};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::auth::Source;
+use crate::server::StartError;
+
+/// Connections that the kernel keeps until they are accepted: several hundred clients may start at once.
+const BACKLOG: i32 = 4096;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Unix { listener: UnixListener, path: PathBuf, _lock: File },
+    Tcp(TcpListener),
+}
+
+/// A connection that came in, and where from.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Unix(UnixStream, Source),
+    Tcp(TcpStream, Source),
+}
+
+impl Listener {
+    /// Listens on an address. Any host but this one must be allowed explicitly, since nothing is encrypted.
+    pub(crate) fn bind(address: &Address, beyond_loopback: bool) -> Result<Self, StartError> {
+        match address {
+            Address::Unix(path) => Self::bind_unix(path).map_err(|error| StartError::Listen(address.clone(), error)),
+            Address::Http(authority) => {
+                let found = authority.to_socket_addrs().map_err(|error| StartError::Listen(address.clone(), error))?;
+                let socket = found.into_iter().next().ok_or_else(|| {
+                    StartError::Listen(address.clone(), io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+                })?;
+                if !socket.ip().is_loopback() && !beyond_loopback {
+                    return Err(StartError::Exposed(address.clone()));
+                }
+                Self::bind_tcp(socket).map_err(|error| StartError::Listen(address.clone(), error))
+            }
+        }
+    }
+
+    fn bind_unix(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent()
+            && folder == runtime_folder()
+        {
+            make_private_folder(folder)?;
+        }
+        // The lock tells a socket that is being served from one that a killed manager left, without a race between two
+        // managers that find the same one. It ends with this process.
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another manager serves this socket: use that one, stop it, or listen elsewhere",
+                ));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(path)?,
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        // Nobody can connect before `listen`, so nobody gets in between.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(socket.into())?;
+        Ok(Self::Unix { listener, path: path.to_owned(), _lock: lock })
+    }
+
+    fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
+    }
+
+    /// Where clients reach it.
+    pub(crate) fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Unix { path, .. } => Ok(Address::Unix(std::path::absolute(path)?)),
+            Self::Tcp(listener) => Ok(Address::Http(listener.local_addr()?.to_string())),
+        }
+    }
+
+    /// The next connection. A failure is waited out and never ends the listener.
+    pub(crate) async fn accept(&self) -> Accepted {
+        loop {
+            match self.try_accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(%error, "a connection was refused");
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: trying again at once would only burn the CPU.
+                    tracing::error!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                if uid != geteuid().as_raw() {
+                    let problem = format!("the process at the other end belongs to user {uid}");
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+                }
+                Ok(Accepted::Unix(stream, Source::User(uid)))
+            }
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // A call is one small write: it must not wait for more.
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream, Source::Host(peer.ip())))
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self {
+            // The lock file stays: whoever removed it could remove the one that another manager has just locked.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes the folder for sockets of this user, or checks that it is one that nobody else can enter.
+fn make_private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let metadata = fs::symlink_metadata(folder)?;
+    if metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        let problem = format!("{} must be a folder that belongs to you with mode 0700: correct it, or listen elsewhere", folder.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+    }
+}

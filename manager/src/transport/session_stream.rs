@@ -1,0 +1,241 @@
+//! The session stream of one connection, polled by the task of that connection.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use holdfast_proto::frame::{self, Broken, CallFrame, ClientSays, Deframer, FromClient};
+use holdfast_proto::{Goodbye, Hello, PROTOCOL, ServerFrame, Welcome, server_frame};
+use holdfast_stream::Outbox;
+use http::{HeaderMap, HeaderValue};
+use tonic::{Code, Status};
+
+use crate::session::{Session, Store};
+
+/// How many frames are handled before other connections of the same thread get their turn.
+const FRAMES_AT_ONCE: usize = 256;
+
+/// The session stream of one connection: its frames in, its replies out, and the session between.
+///
+/// - Every whole frame that has come is applied in the poll that finds it, and its reply is in the outbox before the next
+///   one is read; all replies of one poll leave together.
+/// - While the outbox holds more than its limit nothing is read, so flow control stops the client: one that does not read
+///   its replies is slowed, and costs its limit, one reply and the stream's window.
+/// - It ends with a status, after everything before it has left. A broken protocol ends it with an error.
+pub(super) struct SessionStream {
+    recv: RecvStream,
+    send: SendStream<Bytes>,
+    deframer: Deframer,
+    outbox: Outbox,
+    state: State,
+    store: Arc<Store>,
+    /// The sequence number of the last call.
+    sequence: u64,
+    /// How many replies the client said it has received.
+    received: u64,
+    /// How many replies were made. All calls are answered at once, so this is how many calls came.
+    replied: u64,
+}
+
+enum State {
+    /// Nothing has come yet.
+    Silent,
+    /// The client has said who it is.
+    Open(Session),
+    /// Nothing more is applied; the status is sent when the outbox is empty.
+    Ending(Status),
+    /// The status is sent, or nobody waits for it.
+    Ended,
+}
+
+impl SessionStream {
+    pub(super) fn new(recv: RecvStream, send: SendStream<Bytes>, store: Arc<Store>) -> Self {
+        Self {
+            recv,
+            send,
+            deframer: Deframer::new(store.limits.frame_bytes()),
+            outbox: Outbox::default(),
+            state: State::Silent,
+            store,
+            sequence: 0,
+            received: 0,
+            replied: 0,
+        }
+    }
+
+    /// Does all that can be done now. `Ready` when the stream has ended; must not be polled again then.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_frames(cx).is_err() {
+            // The client is gone: there is nobody to tell.
+            self.state = State::Ended;
+            return Poll::Ready(());
+        }
+        self.poll_end(cx)
+    }
+
+    /// The manager stops: what has come is answered, and nothing that comes later.
+    pub(super) fn stop(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.state, State::Silent | State::Open(_)) && self.poll_frames(cx).is_ok() {
+            let goodbye = Goodbye { message: "the manager is being stopped".to_owned() };
+            self.say(server_frame::Frame::Goodbye(goodbye));
+            self.end(Status::ok(""));
+        }
+    }
+
+    /// Reads, applies and replies, until there is nothing to read, the client must read first, or others must have
+    /// their turn. An error means that the connection or the stream is gone.
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Result<(), h2::Error> {
+        let mut frames = 0;
+        while matches!(self.state, State::Silent | State::Open(_)) {
+            if self.outbox.len() >= self.store.limits.outbound_bytes
+                && self.outbox.poll_flush(cx, &mut self.send)?.is_pending()
+            {
+                return Ok(());
+            }
+            if frames == FRAMES_AT_ONCE {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            match self.handle_next() {
+                Ok(true) => frames += 1,
+                Ok(false) => match self.recv.poll_data(cx) {
+                    Poll::Ready(Some(chunk)) => {
+                        let chunk = chunk?;
+                        self.recv.flow_control().release_capacity(chunk.len())?;
+                        self.deframer.push(chunk);
+                    }
+                    Poll::Ready(None) => self.handle_half_close(),
+                    Poll::Pending => break,
+                },
+                Err(status) => self.end(status),
+            }
+        }
+        // Nothing waits for the result: what cannot leave now is tried again when there is room.
+        let _ = self.outbox.poll_flush(cx, &mut self.send)?;
+        self.outbox.shrink();
+        Ok(())
+    }
+
+    /// Handles the next whole frame, if one has come. An error ends the stream.
+    fn handle_next(&mut self) -> Result<bool, Status> {
+        let Some(message) = self.deframer.next().map_err(broken)? else { return Ok(false) };
+        let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
+        if received < self.received || received > self.replied {
+            let problem = format!("received is {received} after {}, and {} replies were sent", self.received, self.replied);
+            return Err(Status::invalid_argument(problem));
+        }
+        self.received = received;
+        match (&mut self.state, frame) {
+            (State::Open(session), Some(ClientSays::Call(call))) => {
+                check_call(&call, self.sequence, self.replied - self.received, self.store.limits.calls_in_flight)?;
+                self.sequence = call.sequence;
+                self.replied += 1;
+                session.call(&call, self.outbox.frames());
+            }
+            (State::Open(_), None) => {}
+            (State::Open(session), Some(ClientSays::Goodbye(_))) => {
+                session.close();
+                self.end(Status::ok(""));
+            }
+            (State::Silent, Some(ClientSays::Hello(hello))) => self.handle_hello(&hello)?,
+            (State::Silent, _) => return Err(Status::failed_precondition("the first frame of a session must be Hello")),
+            (State::Open(_), Some(ClientSays::Hello(_))) => {
+                return Err(Status::failed_precondition("only the first frame of a session may be Hello"));
+            }
+            (State::Ending(_) | State::Ended, _) => {}
+        }
+        Ok(true)
+    }
+
+    fn handle_hello(&mut self, hello: &Hello) -> Result<(), Status> {
+        if hello.protocol != PROTOCOL {
+            return Err(Status::failed_precondition(format!(
+                "this manager speaks protocol {PROTOCOL} and the client speaks {}: use a client of the manager's version",
+                hello.protocol
+            )));
+        }
+        if hello.name.len() > 128 {
+            return Err(Status::invalid_argument("the name of a client has at most 128 bytes"));
+        }
+        let session = Session::open(&self.store)
+            .map_err(|refusal| Status::new(Code::from_i32(refusal.why().grpc_code()), refusal.message))?;
+        tracing::debug!(session = %session.id(), client = hello.name, "a session opened");
+        let limits = &self.store.limits;
+        let welcome = Welcome {
+            session: session.id().as_bytes().to_vec(),
+            incarnation: self.store.incarnation.as_bytes().to_vec(),
+            calls_in_flight: limits.calls_in_flight,
+            frame_bytes: u32::try_from(limits.frame_bytes()).unwrap_or(u32::MAX),
+        };
+        self.state = State::Open(session);
+        self.say(server_frame::Frame::Welcome(welcome));
+        Ok(())
+    }
+
+    /// The client will send nothing more. Without a goodbye its session is lost.
+    fn handle_half_close(&mut self) {
+        self.end(match &self.state {
+            State::Open(_) if !self.deframer.is_inside_message() => Status::ok(""),
+            _ => Status::invalid_argument("the stream was closed in the middle of a frame, or before Hello"),
+        });
+    }
+
+    fn say(&mut self, frame: server_frame::Frame) {
+        frame::put_server(self.outbox.frames(), &ServerFrame { frame: Some(frame) });
+    }
+
+    /// Ends the session now, and the stream when everything before has left.
+    fn end(&mut self, status: Status) {
+        if status.code() != Code::Ok {
+            tracing::warn!(status = status.message(), "a client broke the protocol");
+        }
+        self.state = State::Ending(status);
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Ending(status) = &self.state else {
+            return if matches!(self.state, State::Ended) { Poll::Ready(()) } else { Poll::Pending };
+        };
+        match self.outbox.poll_flush(cx, &mut self.send) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                // An error means that nobody waits for the status.
+                let _ = self.send.send_trailers(trailers(status));
+                self.state = State::Ended;
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(_)) => {
+                self.state = State::Ended;
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+fn check_call(call: &CallFrame<'_>, last: u64, in_flight: u64, limit: u32) -> Result<(), Status> {
+    if call.sequence != last + 1 {
+        let problem = format!("call {} came after call {last}: sequence numbers rise by one", call.sequence);
+        return Err(Status::invalid_argument(problem));
+    }
+    if in_flight >= u64::from(limit) {
+        let problem = format!("more than {limit} calls are unanswered, the limit named calls_in_flight");
+        return Err(Status::resource_exhausted(problem));
+    }
+    Ok(())
+}
+
+fn broken(broken: Broken) -> Status {
+    match broken {
+        Broken::TooLarge { .. } => Status::resource_exhausted(broken.to_string()),
+        Broken::Compressed | Broken::Malformed(_) => Status::invalid_argument(broken.to_string()),
+    }
+}
+
+fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("13"));
+    }
+    trailers
+}

@@ -1,0 +1,28 @@
+//! The shared objects of Holdfast: pure state machines, one file per kind.
+//!
+//! There is no clock, socket, file, thread, randomness or async in this crate, and there cannot be: it is `no_std` and
+//! forbids unsafe code. What an object needs of the world arrives as data, in the op or in the [`Turn`]; the same inputs
+//! always give the same answers and the same state.
+//!
+//! The kinds are listed in [`catalog`]; what an object is stands in [`Object`].
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod catalog;
+pub mod dict;
+mod door;
+mod key;
+mod number;
+mod object;
+mod ordered_map;
+mod page;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod value;
+
+pub use object::{Answer, Creation, Ended, Object, Room, SessionId, Turn};

@@ -1,0 +1,255 @@
+//! Arbitrary data and ops for tests, here and in other crates.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use holdfast_proto::datum::OpaqueDatum;
+use holdfast_proto::{
+    Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
+    DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest,
+    DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, ValueAddRequest, ValueCompareAndSetRequest,
+    ValueGetRequest, ValueSetRequest, dict, dict_compare_and_set_request, value, value_compare_and_set_request,
+};
+
+use crate::Object;
+use crate::dict::Dict;
+use crate::value::Value;
+
+/// What the laws of all objects need to know about a kind.
+pub trait Tested: Object {
+    /// An op, any and with anything in it, also what must be refused.
+    fn arbitrary_op(source: &mut Source) -> Self::Op;
+
+    /// What an op promises.
+    fn promise(op: &Self::Op) -> Promise;
+}
+
+/// What an op promises, besides its own meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// It changes nothing.
+    Reads,
+    /// It only ever makes things smaller, and is never refused for a limit.
+    Frees,
+    /// Neither.
+    Writes,
+}
+
+/// A source of choices that follow from a number: the same number, the same choices.
+#[derive(Clone, Debug)]
+pub struct Source(u64);
+
+impl Source {
+    /// The source of the choices that follow from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next choice, of all. (`SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>)
+    pub fn choice(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// The next choice, below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.choice() % end
+    }
+
+    fn often(&mut self) -> bool {
+        self.below(50) != 0
+    }
+
+    /// Data of any kind, mostly small and often equal to other data; seldom not valid.
+    pub fn datum(&mut self) -> Datum {
+        self.nested(3)
+    }
+
+    /// Data that is often a key of the same few, seldom none, seldom not fit to be one.
+    pub fn key(&mut self) -> Option<Datum> {
+        let number = self.below(6);
+        self.often().then(|| match self.below(12) {
+            0..4 => Datum::Integer(number as i64),
+            4 => Datum::Float(number as f64),
+            5 => Datum::Boolean(number.is_multiple_of(2)),
+            6..9 => Datum::from(["a", "b", "c", "d", "e", "longer than what fits inside a datum"][number as usize]),
+            9 => Datum::Tuple([Datum::Integer(number as i64), Datum::from("a")].into()),
+            _ => self.datum(),
+        })
+    }
+
+    /// Data to store, seldom none.
+    fn value(&mut self) -> Option<Datum> {
+        self.often().then(|| if self.below(2) == 0 { self.number() } else { self.datum() })
+    }
+
+    /// A number, mostly; often near the ends of its type.
+    fn number(&mut self) -> Datum {
+        match self.below(8) {
+            0 => Datum::Integer(i64::MAX - self.below(2) as i64),
+            1 => Datum::Integer(i64::MIN),
+            2 => Datum::Float(f64::MAX),
+            3 => Datum::Float(self.below(8) as f64 / 2.0),
+            _ => Datum::Integer(self.below(5) as i64 - 2),
+        }
+    }
+
+    fn nested(&mut self, depth: u64) -> Datum {
+        const LEAVES: u64 = 10;
+        const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
+        match self.below(if depth == 0 { LEAVES } else { LEAVES + 5 }) {
+            0 => Datum::Null,
+            1 => Datum::Boolean(self.below(2) == 0),
+            2 | 3 => self.number(),
+            4 => Datum::from("t".repeat(self.below(40) as usize).as_str()),
+            5 => Datum::Bytes((0..self.below(40)).map(|byte| byte as u8).collect()),
+            6 => Datum::BigInteger([1 + self.below(3) as u8, 0, 0, 0, 0, 0, 0, 0, 0].into()),
+            7 => Datum::Float(TWO_TO_64 * (1.0 + self.below(3) as f64)),
+            8 => Datum::Opaque(Box::new(OpaqueDatum { codec: "pickle".into(), data: [self.below(3) as u8].into() })),
+            9 => [Datum::Unset, Datum::Float(f64::NAN), Datum::BigInteger([1].into()), Datum::Null]
+                [self.below(4) as usize]
+                .clone(),
+            10 => Datum::List(self.elements(depth)),
+            11 => Datum::Tuple(self.elements(depth)),
+            12 | 13 => Datum::Set(self.elements(depth)),
+            _ => Datum::Map(self.elements(depth).iter().map(|key| (key.clone(), self.nested(depth - 1))).collect()),
+        }
+    }
+
+    fn elements(&mut self, depth: u64) -> Box<[Datum]> {
+        (0..self.below(4)).map(|_| self.nested(depth - 1)).collect()
+    }
+
+    fn entries(&mut self) -> Vec<Entry> {
+        (0..self.below(6)).map(|_| Entry { key: self.key(), value: self.value() }).collect()
+    }
+}
+
+impl Tested for Dict {
+    fn arbitrary_op(source: &mut Source) -> dict::Op {
+        use dict::Op;
+        use dict_compare_and_set_request::Expected;
+        let key = source.key();
+        match source.below(20) {
+            0 | 1 => Op::Get(DictGetRequest { key }),
+            2..5 => Op::Set(DictSetRequest { key, value: source.value() }),
+            5 | 6 => Op::Delete(DictDeleteRequest { key }),
+            7 => Op::Contains(DictContainsRequest { key }),
+            8 => Op::Len(DictLenRequest {}),
+            9 => Op::Pop(DictPopRequest { key, default: if source.below(2) == 0 { None } else { source.value() } }),
+            10 => Op::PopItem(DictPopItemRequest {}),
+            11 => Op::SetDefault(DictSetDefaultRequest { key, default: source.value() }),
+            12 => Op::Update(DictUpdateRequest { entries: source.entries() }),
+            13 => Op::GetMany(DictGetManyRequest {
+                keys: (0..source.below(5)).filter_map(|_| source.key()).collect(),
+                bytes: source.below(60) as u32,
+            }),
+            14 | 15 => Op::Scan(DictScanRequest {
+                cursor: source.below(12),
+                what: source.below(4) as i32,
+                bytes: source.below(60) as u32,
+            }),
+            16 if source.below(4) == 0 => Op::Clear(DictClearRequest {}),
+            16 | 17 => Op::Add(DictAddRequest { key, delta: Some(source.number()) }),
+            _ => {
+                let expected = match source.below(8) {
+                    0 => None,
+                    1..5 => Some(Expected::Version(source.below(6))),
+                    _ => source.value().map(Expected::Value),
+                };
+                let new = if source.below(3) == 0 { None } else { source.value() };
+                Op::CompareAndSet(DictCompareAndSetRequest { key, expected, new })
+            }
+        }
+    }
+
+    fn promise(op: &dict::Op) -> Promise {
+        use dict::Op;
+        match op {
+            Op::Get(_) | Op::Contains(_) | Op::Len(_) | Op::GetMany(_) | Op::Scan(_) => Promise::Reads,
+            Op::Delete(_) | Op::Pop(_) | Op::PopItem(_) | Op::Clear(_) => Promise::Frees,
+            Op::CompareAndSet(request) if request.new.is_none() => Promise::Frees,
+            Op::Set(_) | Op::SetDefault(_) | Op::Update(_) | Op::Add(_) | Op::CompareAndSet(_) => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Value {
+    fn arbitrary_op(source: &mut Source) -> value::Op {
+        use value::Op;
+        use value_compare_and_set_request::Expected;
+        match source.below(8) {
+            0 => Op::Get(ValueGetRequest {}),
+            1 | 2 => Op::Set(ValueSetRequest { value: source.value() }),
+            3..6 => Op::Add(ValueAddRequest { delta: Some(source.number()) }),
+            _ => {
+                let expected = match source.below(8) {
+                    0 => None,
+                    1..5 => Some(Expected::Version(source.below(6))),
+                    _ => Some(Expected::Value(source.number())),
+                };
+                Op::CompareAndSet(ValueCompareAndSetRequest { expected, new: source.value() })
+            }
+        }
+    }
+
+    fn promise(op: &value::Op) -> Promise {
+        match op {
+            value::Op::Get(_) => Promise::Reads,
+            _ => Promise::Writes,
+        }
+    }
+}
+
+/// Python's equality, told as plainly as possible; slow. For data without NaN, whose members and keys are distinct.
+#[must_use]
+pub fn naively_equal(a: &Datum, b: &Datum) -> bool {
+    let all_in = |a: &[Datum], b: &[Datum]| a.iter().all(|a| b.iter().any(|b| naively_equal(a, b)));
+    match (a, b) {
+        (Datum::List(a), Datum::List(b)) | (Datum::Tuple(a), Datum::Tuple(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| naively_equal(a, b))
+        }
+        (Datum::Set(a), Datum::Set(b)) => all_in(a, b) && all_in(b, a),
+        (Datum::Map(a), Datum::Map(b)) => {
+            let entry_in = |(key, value): &(Datum, Datum)| {
+                b.iter().any(|(other, found)| naively_equal(key, other) && naively_equal(value, found))
+            };
+            a.len() == b.len() && a.iter().all(entry_in)
+        }
+        _ => match (exact(a), exact(b)) {
+            (None, None) => a == b,
+            (a, b) => a == b,
+        },
+    }
+}
+
+/// A number without a fraction as sign, magnitude's odd part and power of two; 0 has no parts.
+fn exact(datum: &Datum) -> Option<(bool, u128, u32)> {
+    let parts = |negative: bool, magnitude: u128, shift: u32| match magnitude {
+        0 => (false, 0, 0),
+        _ => (negative, magnitude >> magnitude.trailing_zeros(), shift + magnitude.trailing_zeros()),
+    };
+    let integer = |integer: i128| parts(integer < 0, integer.unsigned_abs(), 0);
+    match datum {
+        Datum::Boolean(boolean) => Some(integer(i128::from(*boolean))),
+        Datum::Integer(value) => Some(integer(i128::from(*value))),
+        Datum::BigInteger(bytes) if bytes.len() <= 16 => {
+            let negative = bytes.first().is_some_and(|first| first >> 7 == 1);
+            let start = if negative { -1i128 } else { 0 };
+            Some(integer(bytes.iter().fold(start, |sum, byte| (sum << 8) | i128::from(*byte))))
+        }
+        Datum::Float(float) if float.is_finite() => {
+            let (bits, negative) = (float.to_bits(), *float < 0.0);
+            let exponent = (bits >> 52 & 0x7ff) as i32;
+            let mantissa = u128::from(bits & ((1 << 52) - 1)) | if exponent == 0 { 0 } else { 1 << 52 };
+            let exponent = exponent.max(1) - 1075;
+            let zeros = if mantissa == 0 { 0 } else { mantissa.trailing_zeros() as i32 };
+            let is_whole = mantissa == 0 || exponent + zeros >= 0;
+            is_whole.then(|| parts(negative, mantissa >> zeros, (exponent + zeros).max(0) as u32))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,346 @@
+//! `Datum` as protobuf, written and read by hand: a number or a short text is decoded millions of times a second, and goes
+//! from the bytes of the frame straight to where it stays.
+//!
+//! The encoding is that of `datum.proto`, to the byte; `tests.rs` holds it to a twin that prost derives. One thing is
+//! decided otherwise than protobuf merges: of two fields the later wins also where both are the same container, whose
+//! elements other decoders would join. No encoder writes such a message, and joining would take quadratic time for one
+//! that means harm.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::{Buf, BufMut};
+use compact_str::CompactString;
+use prost::encoding::{
+    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, encode_varint, encoded_len_varint, merge_loop,
+    skip_field,
+};
+use prost::{DecodeError, Message};
+
+use super::{DEPTH, Datum, OpaqueDatum};
+
+const NULL: u32 = 1;
+const BOOLEAN: u32 = 2;
+const INTEGER: u32 = 3;
+const BIG_INTEGER: u32 = 4;
+const FLOAT: u32 = 5;
+const TEXT: u32 = 6;
+const BYTES: u32 = 7;
+const LIST: u32 = 8;
+const TUPLE: u32 = 9;
+const SET: u32 = 10;
+const MAP: u32 = 11;
+const OPAQUE: u32 = 12;
+
+/// `Sequence.elements` and `Map.entries`.
+const MEMBERS: u32 = 1;
+const ENTRY_KEY: u32 = 1;
+const ENTRY_VALUE: u32 = 2;
+const OPAQUE_CODEC: u32 = 1;
+const OPAQUE_DATA: u32 = 2;
+
+impl Message for Datum {
+    #[inline]
+    fn encode_raw(&self, out: &mut impl BufMut) {
+        match self {
+            Self::Unset => {}
+            Self::Null => put_varint(NULL, 0, out),
+            Self::Boolean(boolean) => put_varint(BOOLEAN, u64::from(*boolean), out),
+            Self::Integer(integer) => put_varint(INTEGER, zigzag(*integer), out),
+            Self::BigInteger(bytes) => put_bytes(BIG_INTEGER, bytes, out),
+            Self::Float(float) => {
+                put_key(FLOAT, WireType::SixtyFourBit, out);
+                out.put_f64_le(*float);
+            }
+            Self::Text(text) => put_bytes(TEXT, text.as_bytes(), out),
+            Self::Bytes(bytes) => put_bytes(BYTES, bytes, out),
+            Self::List(elements) => put_elements(LIST, elements, out),
+            Self::Tuple(elements) => put_elements(TUPLE, elements, out),
+            Self::Set(elements) => put_elements(SET, elements, out),
+            Self::Map(entries) => put_entries(entries, out),
+            Self::Opaque(opaque) => put_opaque(opaque, out),
+        }
+    }
+
+    #[inline]
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        merge_field(self, (tag, wire_type), buf, &context, DEPTH)
+    }
+
+    #[inline]
+    fn encoded_len(&self) -> usize {
+        match self {
+            Self::Unset => 0,
+            Self::Null | Self::Boolean(_) => 2,
+            Self::Integer(integer) => 1 + encoded_len_varint(zigzag(*integer)),
+            Self::Float(_) => 9,
+            Self::Text(text) => field_len(text.len()),
+            Self::BigInteger(bytes) | Self::Bytes(bytes) => field_len(bytes.len()),
+            Self::List(elements) | Self::Tuple(elements) | Self::Set(elements) => field_len(elements_len(elements)),
+            Self::Map(entries) => field_len(entries_len(entries)),
+            Self::Opaque(opaque) => field_len(opaque_len(opaque)),
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::Unset;
+    }
+}
+
+fn zigzag(integer: i64) -> u64 {
+    ((integer << 1) ^ (integer >> 63)) as u64
+}
+
+fn unzigzag(varint: u64) -> i64 {
+    (varint >> 1) as i64 ^ -((varint & 1) as i64)
+}
+
+// Writing. Every tag is less than 16, so every key has one byte.
+
+/// The length of a length-delimited field with this content.
+fn field_len(content: usize) -> usize {
+    1 + encoded_len_varint(content as u64) + content
+}
+
+fn put_key(tag: u32, wire_type: WireType, out: &mut impl BufMut) {
+    out.put_u8((tag << 3) as u8 | wire_type as u8);
+}
+
+fn put_varint(tag: u32, varint: u64, out: &mut impl BufMut) {
+    put_key(tag, WireType::Varint, out);
+    encode_varint(varint, out);
+}
+
+fn put_header(tag: u32, content: usize, out: &mut impl BufMut) {
+    put_key(tag, WireType::LengthDelimited, out);
+    encode_varint(content as u64, out);
+}
+
+fn put_bytes(tag: u32, bytes: &[u8], out: &mut impl BufMut) {
+    put_header(tag, bytes.len(), out);
+    out.put_slice(bytes);
+}
+
+fn put_datum(tag: u32, datum: &Datum, out: &mut impl BufMut) {
+    put_header(tag, datum.encoded_len(), out);
+    datum.encode_raw(out);
+}
+
+fn elements_len(elements: &[Datum]) -> usize {
+    elements.iter().map(|element| field_len(element.encoded_len())).sum()
+}
+
+fn put_elements(tag: u32, elements: &[Datum], out: &mut impl BufMut) {
+    put_header(tag, elements_len(elements), out);
+    for element in elements {
+        put_datum(MEMBERS, element, out);
+    }
+}
+
+/// The length of the message `Entry`.
+fn entry_len((key, value): &(Datum, Datum)) -> usize {
+    let part = |datum: &Datum| if matches!(datum, Datum::Unset) { 0 } else { field_len(datum.encoded_len()) };
+    part(key) + part(value)
+}
+
+fn entries_len(entries: &[(Datum, Datum)]) -> usize {
+    entries.iter().map(|entry| field_len(entry_len(entry))).sum()
+}
+
+fn put_entries(entries: &[(Datum, Datum)], out: &mut impl BufMut) {
+    put_header(MAP, entries_len(entries), out);
+    for entry in entries {
+        put_header(MEMBERS, entry_len(entry), out);
+        for (tag, datum) in [(ENTRY_KEY, &entry.0), (ENTRY_VALUE, &entry.1)] {
+            if !matches!(datum, Datum::Unset) {
+                put_datum(tag, datum, out);
+            }
+        }
+    }
+}
+
+/// The length of the message `Opaque`; what is empty is not written.
+fn opaque_len(opaque: &OpaqueDatum) -> usize {
+    let part = |len: usize| if len == 0 { 0 } else { field_len(len) };
+    part(opaque.codec.len()) + part(opaque.data.len())
+}
+
+fn put_opaque(opaque: &OpaqueDatum, out: &mut impl BufMut) {
+    put_header(OPAQUE, opaque_len(opaque), out);
+    for (tag, bytes) in [(OPAQUE_CODEC, opaque.codec.as_bytes()), (OPAQUE_DATA, &*opaque.data)] {
+        if !bytes.is_empty() {
+            put_bytes(tag, bytes, out);
+        }
+    }
+}
+
+// Reading. Nesting is counted here and not in prost's context, which counts messages: a map takes three of them.
+
+/// Reads one field into `datum`, which may hold `depth` more containers inside each other.
+#[inline]
+fn merge_field<B: Buf>(
+    datum: &mut Datum,
+    (tag, wire_type): (u32, WireType),
+    buf: &mut B,
+    context: &DecodeContext,
+    depth: u32,
+) -> Result<(), DecodeError> {
+    *datum = match tag {
+        INTEGER => Datum::Integer(unzigzag(varint(wire_type, buf)?)),
+        TEXT => Datum::Text(text(wire_type, buf)?),
+        NULL => varint(wire_type, buf).map(|_| Datum::Null)?,
+        BOOLEAN => Datum::Boolean(varint(wire_type, buf)? != 0),
+        FLOAT => Datum::Float(float(wire_type, buf)?),
+        BYTES => Datum::Bytes(bytes(wire_type, buf)?),
+        BIG_INTEGER => Datum::BigInteger(bytes(wire_type, buf)?),
+        LIST => Datum::List(elements(wire_type, buf, context, depth)?),
+        TUPLE => Datum::Tuple(elements(wire_type, buf, context, depth)?),
+        SET => Datum::Set(elements(wire_type, buf, context, depth)?),
+        MAP => Datum::Map(entries(wire_type, buf, context, depth)?),
+        OPAQUE => Datum::Opaque(Box::new(opaque(wire_type, buf, context)?)),
+        _ => return skip_field(wire_type, tag, buf, context.clone()),
+    };
+    Ok(())
+}
+
+#[inline]
+fn varint(wire_type: WireType, buf: &mut impl Buf) -> Result<u64, DecodeError> {
+    check_wire_type(WireType::Varint, wire_type)?;
+    decode_varint(buf)
+}
+
+fn float(wire_type: WireType, buf: &mut impl Buf) -> Result<f64, DecodeError> {
+    check_wire_type(WireType::SixtyFourBit, wire_type)?;
+    buf.try_get_f64_le().map_err(|_| unreadable("a float is cut off"))
+}
+
+#[inline]
+fn text(wire_type: WireType, buf: &mut impl Buf) -> Result<CompactString, DecodeError> {
+    delimited(wire_type, buf, |text| CompactString::from_utf8(text))?
+        .map_err(|_| unreadable("a text is not UTF-8: send it as bytes"))
+}
+
+fn bytes(wire_type: WireType, buf: &mut impl Buf) -> Result<Box<[u8]>, DecodeError> {
+    delimited(wire_type, buf, |bytes| Box::from(bytes))
+}
+
+/// Hands the content of a length-delimited field to `read`; without a copy if it lies in one piece.
+#[inline]
+fn delimited<B: Buf, T>(wire_type: WireType, buf: &mut B, read: impl FnOnce(&[u8]) -> T) -> Result<T, DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let len = usize::try_from(decode_varint(buf)?).unwrap_or(usize::MAX);
+    if let Some(content) = buf.chunk().get(..len) {
+        let read = read(content);
+        buf.advance(len);
+        Ok(read)
+    } else if len <= buf.remaining() {
+        Ok(read(&buf.copy_to_bytes(len)))
+    } else {
+        Err(unreadable("a field is longer than its message"))
+    }
+}
+
+fn deeper(depth: u32) -> Result<u32, DecodeError> {
+    depth.checked_sub(1).ok_or_else(|| unreadable(alloc::format!("the data is nested more than {DEPTH} levels deep")))
+}
+
+/// A datum inside another.
+fn merge_nested<B: Buf>(
+    datum: &mut Datum,
+    wire_type: WireType,
+    buf: &mut B,
+    context: &DecodeContext,
+    depth: u32,
+) -> Result<(), DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    merge_loop(datum, buf, context.clone(), |datum, buf, context| {
+        merge_field(datum, decode_key(buf)?, buf, &context, depth)
+    })
+}
+
+/// The message `Sequence`.
+fn elements<B: Buf>(
+    wire_type: WireType,
+    buf: &mut B,
+    context: &DecodeContext,
+    depth: u32,
+) -> Result<Box<[Datum]>, DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let depth = deeper(depth)?;
+    let mut elements = Vec::new();
+    merge_loop(&mut elements, buf, context.clone(), |elements, buf, context| match decode_key(buf)? {
+        (MEMBERS, wire_type) => {
+            let mut element = Datum::Unset;
+            merge_nested(&mut element, wire_type, buf, &context, depth)?;
+            elements.push(element);
+            Ok(())
+        }
+        (tag, wire_type) => skip_field(wire_type, tag, buf, context),
+    })?;
+    Ok(elements.into_boxed_slice())
+}
+
+/// The message `Map`.
+fn entries<B: Buf>(
+    wire_type: WireType,
+    buf: &mut B,
+    context: &DecodeContext,
+    depth: u32,
+) -> Result<Box<[(Datum, Datum)]>, DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let depth = deeper(depth)?;
+    let mut entries = Vec::new();
+    merge_loop(&mut entries, buf, context.clone(), |entries, buf, context| match decode_key(buf)? {
+        (MEMBERS, wire_type) => {
+            entries.push(entry(wire_type, buf, &context, depth)?);
+            Ok(())
+        }
+        (tag, wire_type) => skip_field(wire_type, tag, buf, context),
+    })?;
+    Ok(entries.into_boxed_slice())
+}
+
+/// The message `Entry`.
+fn entry<B: Buf>(
+    wire_type: WireType,
+    buf: &mut B,
+    context: &DecodeContext,
+    depth: u32,
+) -> Result<(Datum, Datum), DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let mut entry = (Datum::Unset, Datum::Unset);
+    merge_loop(&mut entry, buf, context.clone(), |(key, value), buf, context| match decode_key(buf)? {
+        (ENTRY_KEY, wire_type) => merge_nested(key, wire_type, buf, &context, depth),
+        (ENTRY_VALUE, wire_type) => merge_nested(value, wire_type, buf, &context, depth),
+        (tag, wire_type) => skip_field(wire_type, tag, buf, context),
+    })?;
+    Ok(entry)
+}
+
+/// The message `Opaque`.
+fn opaque<B: Buf>(wire_type: WireType, buf: &mut B, context: &DecodeContext) -> Result<OpaqueDatum, DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let mut opaque = OpaqueDatum::default();
+    merge_loop(&mut opaque, buf, context.clone(), |opaque, buf, context| {
+        match decode_key(buf)? {
+            (OPAQUE_CODEC, wire_type) => opaque.codec = text(wire_type, buf)?,
+            (OPAQUE_DATA, wire_type) => opaque.data = bytes(wire_type, buf)?,
+            (tag, wire_type) => skip_field(wire_type, tag, buf, context)?,
+        }
+        Ok(())
+    })?;
+    Ok(opaque)
+}
+
+#[cold]
+fn unreadable(why: impl Into<Cow<'static, str>>) -> DecodeError {
+    #[expect(deprecated, reason = "prost has no other way for a Message written by hand to say what is wrong")]
+    DecodeError::new(why)
+}

@@ -1,0 +1,45 @@
+//! What both ends of Holdfast agree on.
+//!
+//! Messages and the table of ops come from the `.proto` files in `holdfast/v1`, through `build.rs`; the rest is the
+//! handshake as a machine without I/O ([`scram`]), the data that users store ([`Datum`]), the one table of errors
+//! ([`Refusal`]) and the framing of the session stream ([`frame`]).
+//!
+//! There is no socket, clock, file, thread or source of randomness here: the crate is `no_std`. Two features add to it
+//! for the programs at both ends: `std`, where a manager is found on a machine ([`place`]: addresses, default paths and
+//! the authkey file), and `grpc`, tonic's server for the unary services.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod datum;
+pub mod frame;
+pub mod ops;
+#[cfg(feature = "std")]
+pub mod place;
+mod refusal;
+pub mod scram;
+
+pub use datum::Datum;
+
+/// The version of the session protocol, as sent in [`Hello`].
+pub const PROTOCOL: u32 = 1;
+
+/// The metadata key under which the token of an authenticated connection is sent, in binary.
+pub const TOKEN_METADATA: &str = "holdfast-token-bin";
+
+/// The path of the session stream.
+pub const CONNECT_PATH: &str = "/holdfast.v1.SessionService/Connect";
+
+mod generated {
+    #![allow(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::semicolon_if_nothing_returned,
+        reason = "written by prost and tonic, differently with each feature"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
+}
+pub use generated::*;

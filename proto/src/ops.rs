@@ -1,0 +1,54 @@
+//! What the rest of the project knows about an op, derived from the `.proto` files.
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+use prost::Message;
+
+/// A request message that the session stream carries: which op of which kind it is, and what answers it.
+pub trait Request: Message + Default + Send + 'static {
+    /// The number of the kind.
+    const KIND: u32;
+    /// The number of the op within the kind.
+    const OP: u32;
+    /// `NounService/Method`, for people.
+    const NAME: &'static str;
+    /// The message that answers it.
+    type Response: Message + Default;
+}
+
+/// All ops of one kind, as a closed enum.
+pub trait Op: Sized + Clone + core::fmt::Debug + PartialEq + Send + 'static {
+    /// The number of the kind.
+    const KIND: u32;
+    /// All responses of the kind.
+    type Reply: Response;
+
+    /// Number and name of every op, by number.
+    fn table() -> &'static [(u32, &'static str)];
+    /// The number of this op.
+    fn number(&self) -> u32;
+    /// Reads the request of op number `op`.
+    fn decode(op: u32, request: &[u8]) -> Result<Self, Unreadable>;
+    /// Appends the request.
+    fn encode(&self, into: &mut Vec<u8>);
+}
+
+/// All responses of one kind, as a closed enum.
+pub trait Response: Clone + core::fmt::Debug + PartialEq + Send + 'static {
+    /// The bytes that [`encode`](Self::encode) appends.
+    fn encoded_len(&self) -> usize;
+    /// Appends the response message.
+    fn encode(&self, into: &mut BytesMut);
+}
+
+/// Why a request could not be read.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Unreadable {
+    /// The kind has no op with that number.
+    #[error("no op with this number")]
+    Unknown,
+    /// The bytes are not the request message of that op.
+    #[error(transparent)]
+    Malformed(#[from] prost::DecodeError),
+}

@@ -1,0 +1,18 @@
+//! The same library for programs without a runtime: every call returns its result.
+//!
+//! A call drives its own I/O on the calling thread: it writes the frame, reads the socket until its reply has come, and
+//! returns; there is no background thread to hand over to. Threads may share a manager and its proxies: of those that wait,
+//! one reads for all.
+
+use crate::session::threads;
+
+pub use crate::proxy::Status;
+
+/// A connection to a manager: see [`proxy::Manager`](crate::proxy::Manager).
+pub type Manager = crate::proxy::Manager<threads::Blocking>;
+
+/// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
+pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
+
+/// A shared cell: see [`proxy::Value`](crate::proxy::Value).
+pub type Value<T> = crate::proxy::Value<T, threads::Blocking>;

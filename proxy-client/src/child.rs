@@ -1,0 +1,150 @@
+//! A manager that this process starts for itself.
+
+use std::env;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use holdfast_proto::place::Address;
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::error::{ConnectError, Result};
+use crate::options::Options;
+
+/// Names the program that is run as a manager, instead of the `holdfast` that would be found.
+const PROGRAM_VARIABLE: &str = "HOLDFAST_PROGRAM";
+
+/// A manager that is told to end has this long before it is killed.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// More than the two lines that a manager says.
+const READY_BYTES: u64 = 64 << 10;
+
+/// A manager that this process started: a child that ends when its standard input is closed, and so with this process,
+/// however that ends.
+pub(crate) struct Child {
+    running: Mutex<Option<Running>>,
+    address: Address,
+    authkey_file: PathBuf,
+}
+
+struct Running {
+    process: process::Child,
+    /// Open for as long as the manager is to live.
+    lifeline: ChildStdin,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Child {
+    /// Starts a manager, and returns when clients can connect to it.
+    pub(crate) fn start() -> Result<Self, ConnectError> {
+        let (mut command, program) = command()?;
+        let failed = |problem: String| ConnectError::Start(format!("{}: {problem}", program.display()));
+        // A group of its own: Ctrl-C is for the program, which may still need its manager while it ends.
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).process_group(0);
+        let mut process = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let (Some(lifeline), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+            unreachable!("both were piped");
+        };
+        let mut running = Running { process, lifeline };
+        let mut lines = BufReader::new(output.take(READY_BYTES)).lines();
+        match (lines.next(), lines.next()) {
+            (Some(Ok(address)), Some(Ok(authkey_file))) => Ok(Self {
+                address: address.parse()?,
+                authkey_file: authkey_file.into(),
+                running: Mutex::new(Some(running)),
+            }),
+            // It has ended, and has said on standard error why.
+            _ => {
+                let _ = running.process.kill();
+                let status = running.process.wait().map(|status| status.to_string()).unwrap_or_default();
+                Err(failed(format!("it ended ({status}) before it was ready")))
+            }
+        }
+    }
+
+    /// The options with which this manager is connected to.
+    pub(crate) fn options(&self, options: &Options) -> Options {
+        options.clone().without_authkey().address(self.address.clone()).authkey_file(&self.authkey_file)
+    }
+
+    /// Ends the manager and waits for it.
+    pub(crate) fn end(&self) {
+        let running = self.running.lock().take();
+        if let Some(running) = running {
+            running.end();
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let Some(running) = self.running.lock().take() else { return };
+        // Whoever drops the last proxy must not wait. A thread that cannot be started leaves the child to end by itself,
+        // when its standard input closes, and to be reaped by init.
+        let _ = thread::Builder::new().name("holdfast-reaper".to_owned()).spawn(move || running.end());
+    }
+}
+
+impl Running {
+    fn end(mut self) {
+        drop(self.lifeline);
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        if let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            let timeout = Timespec::try_from(END_WITHIN).ok();
+            let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], timeout.as_ref());
+            if ended != Ok(1) {
+                let _ = self.process.kill();
+            }
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// What is run as the manager.
+fn command() -> Result<(Command, PathBuf), ConnectError> {
+    #[cfg(feature = "embedded")]
+    if let Some(command) = crate::embedded::command() {
+        return Ok(command);
+    }
+    let program = match env::var_os(PROGRAM_VARIABLE) {
+        Some(program) => PathBuf::from(program),
+        None => beside_this_program().or_else(in_path).ok_or_else(|| {
+            ConnectError::Start(
+                "there is no holdfast program beside this one or in PATH: install it (cargo install --path cli), name it \
+                 with HOLDFAST_PROGRAM, or bring the manager along with the feature `embedded` and holdfast::init()"
+                    .to_owned(),
+            )
+        })?,
+    };
+    let mut command = Command::new(&program);
+    command.args(["serve", "--private"]);
+    Ok((command, program))
+}
+
+fn beside_this_program() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    let folder = program.parent()?;
+    // Cargo puts tests and examples one folder below the programs that they belong to.
+    [Some(folder), folder.parent()].into_iter().flatten().map(|folder| folder.join("holdfast")).find(|path| is_program(path))
+}
+
+fn in_path() -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join("holdfast")).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}

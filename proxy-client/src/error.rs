@@ -1,0 +1,159 @@
+//! What can go wrong, and what to do about it.
+
+use std::io;
+use std::time::Duration;
+
+use holdfast_proto::place::{Address, AuthkeyFileError, InvalidAddress};
+use holdfast_proto::scram::Failure;
+use holdfast_proto::{Reason, Refusal};
+
+use crate::codec::CodecError;
+
+/// A result of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A call, or the way to its manager, failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The manager answered, and the answer is no. Nothing was changed.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// A key or value cannot be stored, or what is stored is not of the type that was asked for. The call, if it was
+    /// made, was applied.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// No answer came within the time that the call may take. It may or may not have been applied.
+    #[error("{op}: no answer within {timeout:?}, and it is not known whether the call was applied: look, or ask again with a longer timeout")]
+    Timeout {
+        /// What was asked.
+        op: &'static str,
+        /// How long it was waited for.
+        timeout: Duration,
+    },
+    /// The call could not be sent within the time that it may take, since too many others wait for their answers. It was
+    /// not applied.
+    #[error("the call was not sent within {timeout:?}: too many others wait for the manager's answers; nothing was applied")]
+    Crowded {
+        /// How long it waited in line.
+        timeout: Duration,
+    },
+    /// The session has ended: the manager stopped or was killed, or the connection was cut. A call that had no answer
+    /// may or may not have been applied. Every proxy of the session fails with this from now on; connect again.
+    #[error("the session with the manager at {address} has ended: {cause}; connect again, and look whether a call without an answer was applied")]
+    Ended {
+        /// Where the manager was.
+        address: Address,
+        /// How it ended.
+        cause: String,
+    },
+    /// There is no manager to talk to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// There is no session with a manager.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody answers at the address.
+    #[error("no manager answers at {address}: {cause}; is `holdfast serve` running, and is this its address?")]
+    Unreachable {
+        /// Where it was looked for.
+        address: Address,
+        /// What the system says.
+        cause: String,
+    },
+    /// Somebody answers who is not a manager that this client can talk to.
+    #[error("what answers at {address} does not speak the protocol: {cause}")]
+    Protocol {
+        /// Where.
+        address: Address,
+        /// What it did.
+        cause: String,
+    },
+    /// One of the two does not hold the same authkey as the other.
+    #[error(transparent)]
+    Authentication(#[from] Failure),
+    /// The manager takes no more sessions.
+    #[error("the manager at {address} takes no session: {cause}")]
+    Turned {
+        /// Where.
+        address: Address,
+        /// Why not.
+        cause: String,
+    },
+    /// It took too long.
+    #[error("no session with the manager at {address} within {timeout:?}: is the machine overloaded, or is something else listening there?")]
+    Timeout {
+        /// Where.
+        address: Address,
+        /// How long it was tried.
+        timeout: Duration,
+    },
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    /// The authkey file cannot be used.
+    #[error("{0}")]
+    AuthkeyFile(String),
+    /// The text is not a token.
+    #[error("not a token: {0}; a token is the text that a proxy's token() gave, whole")]
+    Token(&'static str),
+    /// The token is from a manager that is gone, or from another one.
+    #[error("the token is from another life of the manager: the object that it stood for is gone")]
+    Incarnation,
+    /// A manager of one's own could not be started.
+    #[error("no manager could be started: {0}")]
+    Start(String),
+}
+
+impl From<AuthkeyFileError> for ConnectError {
+    fn from(error: AuthkeyFileError) -> Self {
+        Self::AuthkeyFile(error.to_string())
+    }
+}
+
+impl From<InvalidAddress> for Error {
+    fn from(error: InvalidAddress) -> Self {
+        ConnectError::Address(error).into()
+    }
+}
+
+impl From<AuthkeyFileError> for Error {
+    fn from(error: AuthkeyFileError) -> Self {
+        ConnectError::from(error).into()
+    }
+}
+
+impl Error {
+    /// Why the manager refused, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.why()),
+            _ => None,
+        }
+    }
+
+    /// Whether a dict had no such key, as Python's `KeyError`.
+    #[must_use]
+    pub fn is_missing_key(&self) -> bool {
+        self.reason() == Some(Reason::MissingKey)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What made a session end, as far as it can be told.
+pub(crate) fn cause_of(error: &h2::Error) -> String {
+    match error.get_io() {
+        Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
+        Some(io) => io.to_string(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,71 @@
+//! Shared dicts, counters and more for any processes, through one manager.
+//!
+//! A manager process holds the objects; every process that connects gets typed proxies, whose calls are applied one at a
+//! time, each of them atomically. It is `multiprocessing.Manager` for Rust programs.
+//!
+//! ```no_run
+//! # async fn example() -> holdfast::Result<()> {
+//! use holdfast::Manager;
+//!
+//! // A manager that somebody runs with `holdfast serve`; `Manager::start()` gives this program one of its own.
+//! let manager = Manager::connect_default().await?;
+//! let hits = manager.dict::<String, i64>("hits").await?;
+//! hits.add("/index.html", 1).await?;
+//! assert!(hits.get("/index.html").await?.is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The same without a runtime, on the calling thread alone, is in [`blocking`]:
+//!
+//! ```no_run
+//! # fn example() -> holdfast::Result<()> {
+//! let manager = holdfast::blocking::Manager::connect_default()?;
+//! let hits = manager.dict::<String, i64>("hits")?;
+//! let total = hits.add("/index.html", 1)?;
+//! # let _ = total;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What holds for every call
+//!
+//! - **Atomic.** A call is applied as a whole, alone with its object. What must read and write as one has a call of its own:
+//!   [`add`](proxy::Dict::add), [`compare_and_set`](proxy::Dict::compare_and_set).
+//! - **Bounded in time.** Connecting takes at most [`Options::connect_timeout`], a call at most
+//!   [`Options::call_timeout`]. Nothing waits for ever unless it is asked to.
+//! - **Typed.** Keys and values are any serde type. A refusal is an [`Error::Refused`] with a [`Reason`]; it changed nothing.
+//! - **Owned by nobody for ever.** An object with a name lives until it is deleted. One without lives while some process has
+//!   a proxy to it, or a token for it waits; a process that is killed gives back what it had.
+
+pub mod blocking;
+mod child;
+mod codec;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod error;
+mod options;
+pub mod proxy;
+mod session;
+mod token;
+
+pub use codec::CodecError;
+#[cfg(feature = "embedded")]
+pub use embedded::init;
+pub use error::{ConnectError, Error, Result};
+pub use holdfast_proto::place::{Address, InvalidAddress};
+pub use holdfast_proto::scram::Authkey;
+pub use holdfast_proto::{Reason, Refusal};
+pub use options::Options;
+pub use proxy::Status;
+pub use session::tasks::Call;
+pub use token::Token;
+
+/// A connection to a manager, for async programs: see [`proxy::Manager`].
+pub type Manager = proxy::Manager<session::tasks::Async>;
+
+/// A shared mapping, for async programs: see [`proxy::Dict`].
+pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
+
+/// A shared cell, for async programs: see [`proxy::Value`].
+pub type Value<T> = proxy::Value<T, session::tasks::Async>;

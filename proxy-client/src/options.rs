@@ -1,0 +1,129 @@
+//! Whom to connect to, and how.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use holdfast_proto::place::{
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address, default_address, default_authkey_file, read_authkey_file,
+};
+use holdfast_proto::scram::Authkey;
+
+use crate::error::{ConnectError, Result};
+use crate::session::Target;
+
+/// Whom to connect to, and how. What is not set comes from the environment, and then from the defaults that
+/// `holdfast serve` uses too.
+///
+/// | | environment | default |
+/// |---|---|---|
+/// | address | `HOLDFAST_ADDRESS` | the user's Unix socket |
+/// | authkey | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
+/// | name | | the name of the program |
+/// | time to connect | | 10 s |
+/// | time for a call | | 30 s |
+#[derive(Clone, Debug)]
+pub struct Options {
+    address: Option<Address>,
+    authkey: Option<Authkey>,
+    authkey_file: Option<PathBuf>,
+    name: Option<String>,
+    connect_timeout: Duration,
+    call_timeout: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: None,
+            authkey: None,
+            authkey_file: None,
+            name: None,
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl Options {
+    /// The address of the manager.
+    #[must_use]
+    pub fn address(mut self, address: Address) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// The authkey itself.
+    #[must_use]
+    pub fn authkey(mut self, authkey: Authkey) -> Self {
+        self.authkey = Some(authkey);
+        self
+    }
+
+    /// The file that holds the authkey. It must belong to this user and be accessible to nobody else.
+    #[must_use]
+    pub fn authkey_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authkey_file = Some(path.into());
+        self
+    }
+
+    /// What the manager calls this client in logs and messages. At most 128 bytes are used.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long connecting may take, with everything that belongs to it.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long each call may take, unless its proxy says otherwise; `None` for as long as it takes.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    pub(crate) fn without_authkey(mut self) -> Self {
+        self.authkey = None;
+        self
+    }
+
+    pub(crate) fn default_call_timeout(&self) -> Option<Duration> {
+        self.call_timeout
+    }
+
+    /// The file that the authkey is in, unless it was given as such.
+    pub(crate) fn file_of_authkey(&self) -> Option<PathBuf> {
+        if self.authkey.is_some() {
+            return None;
+        }
+        let file = self.authkey_file.clone().or_else(|| env::var_os(AUTHKEY_FILE_VARIABLE).map(PathBuf::from));
+        Some(file.unwrap_or_else(default_authkey_file))
+    }
+
+    /// What is not set, from the environment and the defaults.
+    pub(crate) fn resolve(&self) -> Result<Target, ConnectError> {
+        let address = match (&self.address, env::var(ADDRESS_VARIABLE)) {
+            (Some(address), _) => address.clone(),
+            (None, Ok(text)) => text.parse()?,
+            (None, Err(_)) => default_address(),
+        };
+        let authkey = match (&self.authkey, self.file_of_authkey()) {
+            (Some(authkey), _) => authkey.clone(),
+            (None, file) => read_authkey_file(&file.unwrap_or_default())?,
+        };
+        let name = self.name.clone().unwrap_or_else(program_name);
+        let end = (0..=name.len().min(128)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        Ok(Target { address, authkey, name: name[..end].to_owned(), connect_timeout: self.connect_timeout })
+    }
+}
+
+fn program_name() -> String {
+    let path = env::args_os().next().map(PathBuf::from);
+    path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())).unwrap_or_default()
+}

@@ -1,0 +1,22 @@
+//! The proxies, written once for both ways to make calls.
+//!
+//! Every type here has a parameter `M`, the [`Mode`]: use the aliases in the crate's root for async programs, where a call
+//! is a [`Call`](crate::Call), a future of its result, and those in [`blocking`](crate::blocking) for programs without a
+//! runtime, where a call returns its result.
+
+mod dict;
+mod manager;
+mod remote;
+mod value;
+
+pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
+pub use manager::{Manager, Open, Status};
+pub use remote::{Single, Tokens};
+pub use value::Value;
+
+pub use crate::session::tasks::Async;
+pub use crate::session::threads::Blocking;
+pub use crate::session::{Exchange, Mode};
+
+/// What a call of one request gives: in the async library a future of `Result<T>`, in the blocking one `Result<T>` itself.
+pub type Output<M, R, T> = <M as Mode>::Output<Single<M, R, T>>;

@@ -1,0 +1,336 @@
+//! The connection to a manager.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
+use holdfast_proto::{
+    CreateRequest, CreateResponse, DeleteRequest, OpenMode, OpenRequest, OpenResponse, StatusRequest, StatusResponse,
+    TakeUpRequest, TakeUpResponse, ValueSpec, dict, value,
+};
+use prost::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::remote::{Holds, Remote, check_token, decode};
+use super::{Dict, Output, Value};
+use crate::child::Child;
+use crate::codec::to_datum;
+use crate::error::{ConnectError, Result};
+use crate::options::Options;
+use crate::session::tasks::{self, Async};
+use crate::session::threads::{self, Blocking};
+use crate::session::{Asking, Exchange, Heard, Mode, SessionLike, Step};
+use crate::token::Token;
+
+/// How long a session may take to end that was closed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A session with a manager: where proxies come from. Clones share the session.
+///
+/// The session ends, and with it every handle and every object without a name that only this process knew, when the last
+/// clone and the last proxy are dropped. Dropping says goodbye; [`close`](Manager::close) also waits for it.
+pub struct Manager<M: Mode> {
+    remote: Remote<M>,
+    /// What other processes need to connect.
+    authkey_file: Option<Arc<Path>>,
+}
+
+impl<M: Mode> Clone for Manager<M> {
+    fn clone(&self) -> Self {
+        Self { remote: self.remote.clone(), authkey_file: self.authkey_file.clone() }
+    }
+}
+
+impl<M: Mode> fmt::Debug for Manager<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+impl Manager<Async> {
+    /// Starts a manager of one's own, as a child process, like `multiprocessing.Manager()`.
+    ///
+    /// It ends when the last clone of this, and the last proxy that came of it, is dropped, and in any case with this
+    /// process, however that ends. Its socket and authkey are in a folder of their own, which goes with it; other processes
+    /// connect with a [`Token`], or with the variables that [`share_with`](Self::share_with) sets.
+    ///
+    /// The program that is run is this one, if its `main` begins with `holdfast::init()` (feature `embedded`), or else
+    /// `holdfast`: the one that `HOLDFAST_PROGRAM` names, the one beside this program, or the one in `PATH`.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(&Options::default()).await
+    }
+
+    /// As [`start`](Self::start), with options; the address and authkey among them are not used.
+    pub async fn start_with(options: &Options) -> Result<Self> {
+        let failed = |error: tokio::task::JoinError| ConnectError::Start(error.to_string());
+        let child = tokio::task::spawn_blocking(Child::start).await.map_err(failed)??;
+        let options = child.options(options);
+        let session = tasks::Session::open(&options.resolve()?).await?;
+        Ok(Self::of(session, &options, Some(child)))
+    }
+
+    /// Connects to the manager at an address, with the authkey from the environment or the default file.
+    pub async fn connect(address: &str) -> Result<Self> {
+        Self::connect_with(&Options::default().address(address.parse()?)).await
+    }
+
+    /// Connects to the manager that the environment names, or to the one that `holdfast serve` runs for this user.
+    pub async fn connect_default() -> Result<Self> {
+        Self::connect_with(&Options::default()).await
+    }
+
+    /// Connects to the manager that a token is from.
+    pub async fn connect_token(token: &Token) -> Result<Self> {
+        Self::connect_with(&Options::default().address(token.address().clone())).await
+    }
+
+    /// Connects as the options say.
+    ///
+    /// The session is driven by a task of the tokio runtime in which this is called. Cancelling it closes the connection.
+    pub async fn connect_with(options: &Options) -> Result<Self> {
+        let session = tasks::Session::open(&options.resolve()?).await?;
+        Ok(Self::of(session, options, None))
+    }
+
+    /// Ends the session: what was asked before is still answered, and when this returns the manager has given back all
+    /// that the session had. Every proxy fails from now on. If this process started the manager, it ends too.
+    pub async fn close(self) {
+        // An error means that the session is over already, or that the manager does not answer; it is cut then.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.remote.session().close()).await;
+        if let Some(child) = self.remote.child().cloned() {
+            let _ = tokio::task::spawn_blocking(move || child.end()).await;
+        }
+    }
+}
+
+impl Manager<Blocking> {
+    /// Starts a manager of one's own, as a child process, like `multiprocessing.Manager()`.
+    ///
+    /// It ends when the last clone of this, and the last proxy that came of it, is dropped, and in any case with this
+    /// process, however that ends. Its socket and authkey are in a folder of their own, which goes with it; other processes
+    /// connect with a [`Token`], or with the variables that [`share_with`](Self::share_with) sets.
+    ///
+    /// The program that is run is this one, if its `main` begins with `holdfast::init()` (feature `embedded`), or else
+    /// `holdfast`: the one that `HOLDFAST_PROGRAM` names, the one beside this program, or the one in `PATH`.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&Options::default())
+    }
+
+    /// As [`start`](Self::start), with options; the address and authkey among them are not used.
+    pub fn start_with(options: &Options) -> Result<Self> {
+        let child = Child::start()?;
+        let options = child.options(options);
+        let session = threads::Session::open(&options.resolve()?)?;
+        Ok(Self::of(session, &options, Some(child)))
+    }
+
+    /// Connects to the manager at an address, with the authkey from the environment or the default file.
+    pub fn connect(address: &str) -> Result<Self> {
+        Self::connect_with(&Options::default().address(address.parse()?))
+    }
+
+    /// Connects to the manager that the environment names, or to the one that `holdfast serve` runs for this user.
+    pub fn connect_default() -> Result<Self> {
+        Self::connect_with(&Options::default())
+    }
+
+    /// Connects to the manager that a token is from.
+    pub fn connect_token(token: &Token) -> Result<Self> {
+        Self::connect_with(&Options::default().address(token.address().clone()))
+    }
+
+    /// Connects as the options say.
+    pub fn connect_with(options: &Options) -> Result<Self> {
+        let session = threads::Session::open(&options.resolve()?)?;
+        Ok(Self::of(session, options, None))
+    }
+
+    /// Ends the session: what was asked before is still answered, and when this returns the manager has given back all
+    /// that the session had. Every proxy fails from now on. If this process started the manager, it ends too.
+    pub fn close(self) {
+        self.remote.session().close(CLOSE_WITHIN);
+        if let Some(child) = self.remote.child() {
+            child.end();
+        }
+    }
+}
+
+impl<M: Mode> Manager<M> {
+    fn of(session: Arc<M::Session>, options: &Options, child: Option<Child>) -> Self {
+        let timeout = options.default_call_timeout();
+        let remote = match child {
+            Some(child) => Remote::own_manager(session, timeout, Arc::new(child)),
+            None => Remote::manager(session, timeout),
+        };
+        Self { remote, authkey_file: options.file_of_authkey().map(Into::into) }
+    }
+
+    /// Where the manager is.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.remote.session().peer().0.address.clone()
+    }
+
+    /// The same session, with another time for each call of the proxies that come of this; `None` for as long as it takes.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
+        Self { remote: self.remote.with_timeout(timeout), authkey_file: self.authkey_file.clone() }
+    }
+
+    /// Sets the environment of a child process so that its `connect_default` leads to this manager.
+    ///
+    /// The address and the name of the authkey file are set; an authkey that was given as such is not passed on.
+    pub fn share_with(&self, command: &mut Command) {
+        command.env(ADDRESS_VARIABLE, self.address().to_string());
+        if let Some(file) = &self.authkey_file {
+            command.env(AUTHKEY_FILE_VARIABLE, &**file);
+        }
+    }
+
+    /// The dict of that name, which is made if there is none. It lives until it is deleted.
+    pub fn dict<K, V>(&self, name: &str) -> M::Output<Open<M, Dict<K, V, M>>> {
+        self.open(name, dict::KIND, Ok(Bytes::new()), Dict::of)
+    }
+
+    /// A new dict without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_dict<K, V>(&self) -> M::Output<Open<M, Dict<K, V, M>>> {
+        self.create(dict::KIND, Ok(Bytes::new()), Dict::of)
+    }
+
+    /// The dict that a token stands for.
+    pub fn dict_from_token<K, V>(&self, token: &Token) -> M::Output<Open<M, Dict<K, V, M>>> {
+        self.take_up(token, dict::KIND, Dict::of)
+    }
+
+    /// The cell of that name, which is made, with `initial` in it, if there is none. It lives until it is deleted.
+    pub fn value<T: Serialize + DeserializeOwned>(&self, name: &str, initial: &T) -> M::Output<Open<M, Value<T, M>>> {
+        self.open(name, value::KIND, value_spec(initial), Value::of)
+    }
+
+    /// A new cell without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_value<T: Serialize + DeserializeOwned>(&self, initial: &T) -> M::Output<Open<M, Value<T, M>>> {
+        self.create(value::KIND, value_spec(initial), Value::of)
+    }
+
+    /// The cell that a token stands for.
+    pub fn value_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Value<T, M>>> {
+        self.take_up(token, value::KIND, Value::of)
+    }
+
+    /// Deletes the object of that name, at once and for everyone who has a proxy to it.
+    ///
+    /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
+    pub fn delete(&self, name: &str) -> Output<M, DeleteRequest, ()> {
+        self.remote.once(Ok(DeleteRequest { name: name.to_owned() }), |_, _| Ok(()))
+    }
+
+    /// What the manager holds at the moment. Also the cheapest way to see that it lives.
+    pub fn status(&self) -> Output<M, StatusRequest, Status> {
+        self.remote.once(Ok(StatusRequest {}), |status, _| Ok(status.into()))
+    }
+
+    fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+        let request = spec.map(|spec| {
+            let mode = OpenMode::OpenOrCreate.into();
+            Way::Open(OpenRequest { name: name.to_owned(), kind, spec, mode })
+        });
+        self.run(request, make)
+    }
+
+    fn create<P>(&self, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+        self.run(spec.map(|spec| Way::Create(CreateRequest { kind, spec })), make)
+    }
+
+    fn take_up<P>(&self, token: &Token, kind: u32, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+        let request = check_token(&self.remote, token);
+        self.run(request.map(|()| Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind })), make)
+    }
+
+    fn run<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+        self.remote.run(Open { remote: self.remote.clone(), request: Some(request), way: None, make, _proxy: PhantomData })
+    }
+}
+
+fn value_spec<T: Serialize>(initial: &T) -> Result<Bytes> {
+    Ok(ValueSpec { initial: Some(to_datum(initial)?) }.encode_to_vec().into())
+}
+
+/// How an object is reached.
+#[derive(Debug)]
+enum Way {
+    Open(OpenRequest),
+    Create(CreateRequest),
+    TakeUp(TakeUpRequest),
+}
+
+/// The opening of an object.
+pub struct Open<M: Mode, P> {
+    remote: Remote<M>,
+    request: Option<Result<Way>>,
+    way: Option<fn(Heard) -> Result<u32>>,
+    make: fn(Remote<M>) -> P,
+    _proxy: Holds<P>,
+}
+
+impl<M: Mode, P> Unpin for Open<M, P> {}
+
+impl<M: Mode, P> fmt::Debug for Open<M, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").finish_non_exhaustive()
+    }
+}
+
+impl<M: Mode, P> Exchange for Open<M, P> {
+    type Value = P;
+
+    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
+        match self.request.take().expect("an object is opened once")? {
+            Way::Open(request) => {
+                self.way = Some(|heard| Ok(decode::<OpenResponse>(heard)?.0.handle));
+                self.remote.ask(asking, &request)
+            }
+            Way::Create(request) => {
+                self.way = Some(|heard| Ok(decode::<CreateResponse>(heard)?.0.handle));
+                self.remote.ask(asking, &request)
+            }
+            Way::TakeUp(request) => {
+                self.way = Some(|heard| Ok(decode::<TakeUpResponse>(heard)?.0.handle));
+                self.remote.ask(asking, &request)
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<Step<P>> {
+        let handle = self.way.expect("it was asked")(heard)?;
+        Ok(Step::Done((self.make)(self.remote.opened(handle))))
+    }
+}
+
+/// What a manager holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Objects, with and without a name.
+    pub objects: u64,
+    /// Sessions that are open, this one among them.
+    pub sessions: u64,
+    /// Bytes of user data in all objects, as the limits count them.
+    pub bytes: u64,
+    /// The process id of the manager.
+    pub pid: u32,
+    /// The version of the manager.
+    pub version: String,
+}
+
+impl From<StatusResponse> for Status {
+    fn from(status: StatusResponse) -> Self {
+        let StatusResponse { objects, sessions, bytes, pid, version } = status;
+        Self { objects, sessions, bytes, pid, version }
+    }
+}

@@ -1,0 +1,122 @@
+//! One session with a manager: one stream, any number of calls in flight.
+//!
+//! [`calls`] knows what was asked and who waits; [`wire`] is the HTTP/2 stream; and one of two drivers moves bytes between
+//! them: [`tasks`], a task on a tokio runtime, or [`threads`], the calling thread itself.
+
+mod calls;
+mod hello;
+mod pipe;
+mod socket;
+pub(crate) mod tasks;
+pub(crate) mod threads;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_proto::place::Address;
+use holdfast_proto::scram::Authkey;
+
+pub(crate) use calls::Asked;
+
+use crate::error::{Error, Result};
+
+/// Whom to talk to, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: Address,
+    pub(crate) authkey: Authkey,
+    pub(crate) name: String,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// What is known of the manager at the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: Address,
+    pub(crate) incarnation: [u8; 16],
+}
+
+/// The answer to one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// The position of the call in the manager's order.
+    pub(crate) index: u64,
+    /// The response message.
+    pub(crate) body: Bytes,
+}
+
+/// One or more calls, made one after the other, that together give one result.
+///
+/// It is the one place where a proxy says what it asks and what comes of it; the drivers run it without knowing more.
+pub trait Exchange: Unpin {
+    /// The result.
+    type Value;
+
+    /// Writes the next call.
+    #[doc(hidden)]
+    fn ask(&mut self, asking: Asking<'_>) -> Result<()>;
+
+    /// Takes the reply to it.
+    #[doc(hidden)]
+    fn hear(&mut self, reply: Heard) -> Result<Step<Self::Value>>;
+}
+
+/// What is to be done after a reply.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Ask again.
+    Again,
+    /// This is the result.
+    Done(T),
+}
+
+/// Where an exchange writes its call.
+#[derive(Debug)]
+pub struct Asking<'a>(pub(crate) calls::Writer<'a>);
+
+/// A reply that an exchange reads.
+#[derive(Debug)]
+pub struct Heard(pub(crate) Reply);
+
+/// A way to run exchanges: the difference between the async and the blocking library, and the only one.
+pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
+    /// A session that is driven this way.
+    #[doc(hidden)]
+    type Session: SessionLike;
+
+    /// What a call gives: a future in the async library, the result itself in the blocking one.
+    type Output<E: Exchange>;
+
+    /// Runs an exchange. `timeout` is for each of its calls.
+    #[doc(hidden)]
+    fn run<E: Exchange>(session: &Arc<Self::Session>, timeout: Option<Duration>, exchange: E) -> Self::Output<E>;
+}
+
+/// What proxies need of a session, however it is driven.
+#[doc(hidden)]
+pub trait SessionLike: Send + Sync + 'static {
+    /// Gives a handle back, without waiting for anything.
+    fn close_handle(&self, handle: u32);
+    /// Who is at the other end.
+    #[doc(hidden)]
+    fn peer(&self) -> PeerInfo;
+}
+
+/// What is known of the manager at the other end.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct PeerInfo(pub(crate) Arc<Peer>);
+
+/// Why a session is of no use any more.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) cause: String,
+}
+
+impl Peer {
+    pub(crate) fn ended(&self, end: &End) -> Error {
+        Error::Ended { address: self.address.clone(), cause: end.cause.clone() }
+    }
+}

@@ -1,0 +1,410 @@
+//! What was asked, and who waits for the answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use foldhash::fast::FixedState;
+use holdfast_proto::frame;
+use holdfast_proto::ops::Request;
+use holdfast_proto::{ClientFrame, CloseRequest, Goodbye, Refusal, Welcome, client_frame};
+
+use super::{End, Reply};
+use crate::error::{Error, Result};
+
+/// Frames beyond this many bytes wait with their callers, not here.
+const OUTBOX_BYTES: usize = 4 << 20;
+
+/// What was asked on a session, and who waits for the answer. The drivers share it under one mutex.
+///
+/// - A call gets its number when its frame is written into the outbox, so numbers and frames are in the same order.
+/// - No more calls are in flight than the manager allows, and no more bytes wait than the outbox takes; who comes later
+///   waits in line, and is woken when there is room.
+/// - An entry in `pending` is there from then until its reply has come *and* its caller has taken it or has given up:
+///   a reply without an entry is therefore a fault of the manager, not of timing.
+#[derive(Debug)]
+pub(super) struct Calls {
+    /// Of the last call.
+    sequence: u64,
+    /// Replies received.
+    received: u64,
+    pending: HashMap<u64, Pending, FixedState>,
+    /// Calls whose reply has not come.
+    in_flight: u32,
+    in_flight_max: u32,
+    frame_bytes: usize,
+    outbox: BytesMut,
+    /// Callers without room for their call, first come first served.
+    line: VecDeque<InLine>,
+    last_ticket: u64,
+    /// Handles that nobody has a proxy for any more, still to be given back.
+    closing: Vec<u32>,
+    /// The earliest deadline that a pending call may have.
+    deadline: Option<Instant>,
+    /// Nobody has been told of that deadline.
+    deadline_is_new: bool,
+    /// How many more calls are taken for part of a crowd, although nothing else is in flight when they are made.
+    crowd: u8,
+    end: Option<End>,
+    leaving: Leaving,
+}
+
+/// Whether the client has said goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    Not,
+    Wanted,
+    Said,
+}
+
+#[derive(Debug)]
+enum Pending {
+    /// No reply yet.
+    Waiting { waker: Option<Waker>, deadline: Option<Instant> },
+    /// The deadline passed; the caller does not know yet.
+    Expired,
+    /// The caller does not wait any more.
+    Abandoned,
+    /// The caller has not taken it yet.
+    Answered(Result<Reply, Refusal>),
+}
+
+/// A call that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked(u64);
+
+/// Where calls come one after the other, each may be moved by its own task. Where they come together one task should move
+/// them all, so that they share frames; and where they lately did, the first of the next lot is not alone for long.
+const CROWD: u8 = 16;
+
+/// A caller in line. Whoever holds a ticket and stops waiting hands it back, or the one behind would never be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+#[derive(Debug)]
+struct InLine {
+    ticket: Ticket,
+    waker: Option<Waker>,
+    deadline: Option<Instant>,
+}
+
+/// Why a call was not made.
+pub(super) enum NotAsked {
+    /// There is no room: the caller stands in line.
+    Line(Ticket),
+    /// It cannot be made.
+    Error(Error),
+    /// The session has ended.
+    Ended(End),
+}
+
+/// What has become of a call.
+pub(super) enum Outcome {
+    Waiting,
+    Answered(Result<Reply, Refusal>),
+    Expired,
+    Ended(End),
+}
+
+/// Where one call is written.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    calls: &'a mut Calls,
+    op: &'a mut &'static str,
+}
+
+impl Writer<'_> {
+    /// Writes the call of this exchange.
+    pub(crate) fn call<R: Request>(self, handle: u32, request: &R) -> Result<()> {
+        let calls = self.calls;
+        *self.op = R::NAME;
+        let before = calls.outbox.len();
+        frame::put_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request);
+        let bytes = calls.outbox.len() - before - frame::PREFIX;
+        if bytes > calls.frame_bytes {
+            calls.outbox.truncate(before);
+            return Err(Refusal::new(
+                holdfast_proto::Reason::ValueTooLarge,
+                format!("{}: the call has {bytes} bytes and the manager takes {} at most: store less at once", R::NAME, calls.frame_bytes),
+            )
+            .into());
+        }
+        Ok(())
+    }
+}
+
+impl Calls {
+    pub(super) fn new(welcome: &Welcome) -> Self {
+        Self {
+            sequence: 0,
+            received: 0,
+            pending: HashMap::default(),
+            in_flight: 0,
+            in_flight_max: welcome.calls_in_flight,
+            frame_bytes: welcome.frame_bytes as usize,
+            outbox: BytesMut::new(),
+            line: VecDeque::new(),
+            last_ticket: 0,
+            closing: Vec::new(),
+            deadline: None,
+            deadline_is_new: false,
+            crowd: 0,
+            end: None,
+            leaving: Leaving::Not,
+        }
+    }
+
+    /// Makes a call: `write` writes its frame. `waker` is for the reply, or for room if there is none; `ticket` is what
+    /// the caller holds who was in line before, and is used up.
+    pub(super) fn ask(
+        &mut self,
+        ticket: Option<Ticket>,
+        deadline: Option<Instant>,
+        waker: Option<&Waker>,
+        write: impl FnOnce(Writer<'_>) -> Result<()>,
+    ) -> Result<(Asked, &'static str), NotAsked> {
+        if let Some(end) = &self.end {
+            return Err(NotAsked::Ended(end.clone()));
+        }
+        self.note_deadline(deadline);
+        if self.in_flight >= self.in_flight_max || self.outbox.len() >= OUTBOX_BYTES {
+            return Err(NotAsked::Line(self.stand_in_line(ticket, deadline, waker)));
+        }
+        if let Some(ticket) = ticket {
+            self.line.retain(|other| other.ticket != ticket);
+        }
+        let mut op = "";
+        write(Writer { calls: self, op: &mut op }).map_err(NotAsked::Error)?;
+        self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
+        let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline });
+        Ok((asked, op))
+    }
+
+    fn stand_in_line(&mut self, ticket: Option<Ticket>, deadline: Option<Instant>, waker: Option<&Waker>) -> Ticket {
+        let waker = waker.cloned();
+        let Some(ticket) = ticket else {
+            self.last_ticket += 1;
+            let ticket = Ticket(self.last_ticket);
+            self.line.push_back(InLine { ticket, waker, deadline });
+            return ticket;
+        };
+        match self.line.iter_mut().find(|other| other.ticket == ticket) {
+            Some(place) => place.waker = waker,
+            // It was called, and somebody else took the room: it is still the first.
+            None => self.line.push_front(InLine { ticket, waker, deadline }),
+        }
+        ticket
+    }
+
+    /// A caller in line does not wait any more: whoever is called next may be called in its place.
+    pub(super) fn leave_line(&mut self, ticket: Ticket) -> Option<Waker> {
+        let before = self.line.len();
+        self.line.retain(|other| other.ticket != ticket);
+        if self.line.len() == before { self.call_next() } else { None }
+    }
+
+    fn call_next(&mut self) -> Option<Waker> {
+        self.line.pop_front().and_then(|next| next.waker)
+    }
+
+    fn note_deadline(&mut self, deadline: Option<Instant>) {
+        if let Some(new) = deadline {
+            if self.deadline.is_none_or(|earliest| new < earliest) {
+                self.deadline = Some(new);
+                self.deadline_is_new = true;
+            }
+        }
+    }
+
+    fn count(&mut self, pending: Pending) -> Asked {
+        self.sequence += 1;
+        self.in_flight += 1;
+        self.pending.insert(self.sequence, pending);
+        Asked(self.sequence)
+    }
+
+    /// What has become of a call. Once it is not `Waiting`, the call is forgotten.
+    pub(super) fn outcome(&mut self, asked: Asked, waker: Option<&Waker>) -> Outcome {
+        match self.pending.get_mut(&asked.0) {
+            Some(Pending::Waiting { waker: old, .. }) => {
+                if let Some(end) = &self.end {
+                    let end = end.clone();
+                    self.pending.remove(&asked.0);
+                    return Outcome::Ended(end);
+                }
+                if let Some(waker) = waker
+                    && !old.as_ref().is_some_and(|old| old.will_wake(waker))
+                {
+                    *old = Some(waker.clone());
+                }
+                Outcome::Waiting
+            }
+            Some(expired @ Pending::Expired) => {
+                *expired = Pending::Abandoned;
+                Outcome::Expired
+            }
+            Some(Pending::Answered(_)) => match self.pending.remove(&asked.0) {
+                Some(Pending::Answered(answer)) => Outcome::Answered(answer),
+                _ => unreachable!("it was just found"),
+            },
+            Some(Pending::Abandoned) | None => {
+                unreachable!("a call is asked about until its outcome is known, and not afterwards")
+            }
+        }
+    }
+
+    /// The caller does not wait any more. The call may still be applied.
+    pub(super) fn abandon(&mut self, asked: Asked) {
+        match self.pending.get_mut(&asked.0) {
+            Some(Pending::Answered(_)) => drop(self.pending.remove(&asked.0)),
+            Some(pending) => *pending = Pending::Abandoned,
+            None => {}
+        }
+    }
+
+    /// Takes a reply; the waker of its caller is appended to `woken`.
+    pub(super) fn answer(
+        &mut self,
+        sequence: u64,
+        answer: Result<Reply, Refusal>,
+        woken: &mut Vec<Waker>,
+    ) -> Result<(), String> {
+        self.received += 1;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match self.pending.get_mut(&sequence) {
+            Some(Pending::Abandoned) => drop(self.pending.remove(&sequence)),
+            Some(Pending::Answered(_)) | None => {
+                return Err(format!("the manager answered call {sequence}, which was not open"));
+            }
+            Some(pending) => {
+                if let Pending::Waiting { waker: Some(waker), .. } = mem::replace(pending, Pending::Answered(answer)) {
+                    woken.push(waker);
+                }
+            }
+        }
+        // One reply makes room for one call.
+        woken.extend(self.call_next());
+        Ok(())
+    }
+
+    /// Whether a driver has something to send.
+    pub(super) fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || !self.closing.is_empty() || self.leaving == Leaving::Wanted
+    }
+
+    /// Moves what is to be sent into `out`.
+    pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
+        while self.in_flight < self.in_flight_max
+            && let Some(handle) = self.closing.pop()
+        {
+            let request = CloseRequest { handle };
+            frame::put_call(&mut self.outbox, self.received, self.sequence + 1, 0, CloseRequest::OP, &request);
+            self.count(Pending::Abandoned);
+        }
+        if self.leaving == Leaving::Wanted {
+            let goodbye = client_frame::Frame::Goodbye(Goodbye::default());
+            frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame: Some(goodbye) });
+            self.leaving = Leaving::Said;
+        }
+        if self.outbox.len() >= OUTBOX_BYTES {
+            woken.extend(self.line.drain(..).filter_map(|next| next.waker));
+        }
+        if out.is_empty() {
+            mem::swap(out, &mut self.outbox);
+        } else {
+            out.extend_from_slice(&self.outbox);
+            self.outbox.clear();
+        }
+    }
+
+    /// A proxy is gone. The handle is given back with the next output.
+    pub(super) fn close_handle(&mut self, handle: u32) {
+        if self.end.is_none() && self.leaving == Leaving::Not {
+            self.closing.push(handle);
+        }
+    }
+
+    /// The client ends the session. What was asked before is still answered.
+    pub(super) fn say_goodbye(&mut self) {
+        if self.leaving == Leaving::Not {
+            self.leaving = Leaving::Wanted;
+            // The end of the session gives every handle back.
+            self.closing.clear();
+        }
+    }
+
+    /// Whether the one call in flight may be moved by its own task: nothing else is to be sent, nobody waits for a deadline
+    /// to be noted, and calls come one at a time.
+    pub(super) fn is_alone(&self) -> bool {
+        self.in_flight == 1 && self.crowd == 0 && !self.deadline_is_new && self.closing.is_empty()
+    }
+
+    /// The task that waits for this call is awake, and need not be woken for it.
+    pub(super) fn mute(&mut self, asked: Asked) {
+        if let Some(Pending::Waiting { waker, .. }) = self.pending.get_mut(&asked.0) {
+            *waker = None;
+        }
+    }
+
+    /// When a call may run out of time.
+    pub(super) fn deadline(&mut self) -> Option<Instant> {
+        self.deadline_is_new = false;
+        self.deadline
+    }
+
+    /// Ends the calls whose time is over.
+    pub(super) fn expire(&mut self, now: Instant, woken: &mut Vec<Waker>) {
+        let mut earliest: Option<Instant> = None;
+        for pending in self.pending.values_mut() {
+            if let Pending::Waiting { waker, deadline: Some(deadline) } = pending {
+                if *deadline <= now {
+                    woken.extend(waker.take());
+                    *pending = Pending::Expired;
+                } else {
+                    earliest = Some(earliest.map_or(*deadline, |earliest| earliest.min(*deadline)));
+                }
+            }
+        }
+        for place in &self.line {
+            if let Some(deadline) = place.deadline {
+                if deadline <= now {
+                    woken.extend(place.waker.clone());
+                } else {
+                    earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+                }
+            }
+        }
+        self.deadline = earliest;
+    }
+
+    /// The session is over: nobody will be answered any more.
+    pub(super) fn end(&mut self, end: End, woken: &mut Vec<Waker>) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(end);
+        self.closing.clear();
+        self.outbox.clear();
+        woken.extend(self.line.drain(..).filter_map(|next| next.waker));
+        for pending in self.pending.values_mut() {
+            if let Pending::Waiting { waker, .. } = pending {
+                woken.extend(waker.take());
+            }
+        }
+    }
+
+    /// Whether the session is over.
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// One who waits for a reply and could drive the session instead of the thread that did.
+    pub(super) fn wake_one(&self) -> Option<Waker> {
+        self.pending.values().find_map(|pending| match pending {
+            Pending::Waiting { waker, .. } => waker.clone(),
+            _ => None,
+        })
+    }
+}

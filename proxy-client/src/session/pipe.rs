@@ -1,0 +1,126 @@
+//! A socket as h2 sees it when a thread drives the session: reads give what the thread has read before, writes never wait.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The half of the socket that belongs to h2.
+#[derive(Debug)]
+pub(super) struct PipeIo(pub(super) Arc<Pipe>);
+
+/// What the thread and h2 share.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) socket: OwnedFd,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What was read and h2 has not taken, from `at` on.
+    inbound: Vec<u8>,
+    at: usize,
+    /// The peer has closed its half, or reading failed.
+    end: Option<io::ErrorKind>,
+    closed: bool,
+    /// The socket took less than h2 had for it.
+    is_full: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self { socket, state: Mutex::default() }
+    }
+
+    /// Gives h2 what was read; nothing means that the peer has closed.
+    pub(super) fn feed(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        if bytes.is_empty() {
+            state.closed = true;
+        }
+        let at = state.at;
+        state.inbound.drain(..at);
+        state.at = 0;
+        state.inbound.extend_from_slice(bytes);
+    }
+
+    /// Tells h2 that nothing more can be read.
+    pub(super) fn fail(&self, kind: io::ErrorKind) {
+        self.state.lock().end = Some(kind);
+    }
+
+    /// Whether something waits until the socket takes more.
+    pub(super) fn is_full(&self) -> bool {
+        self.state.lock().is_full
+    }
+
+    fn send(&self, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        loop {
+            let sent = sendmsg(&self.socket, buffers, &mut SendAncillaryBuffer::default(), flags);
+            match sent {
+                Ok(sent) => {
+                    self.state.lock().is_full = false;
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.state.lock().is_full = true;
+                    return Poll::Pending;
+                }
+                Err(errno) => return Poll::Ready(Err(errno.into())),
+            }
+        }
+    }
+}
+
+impl AsyncRead for PipeIo {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.0.state.lock();
+        let rest = &state.inbound[state.at..];
+        if rest.is_empty() {
+            return match state.end {
+                Some(kind) => Poll::Ready(Err(kind.into())),
+                None if state.closed => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            };
+        }
+        let part = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..part]);
+        state.at += part;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for PipeIo {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.send(&[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.send(buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Write).map_err(Into::into))
+    }
+}

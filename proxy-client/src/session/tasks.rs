@@ -1,0 +1,414 @@
+//! A session that a task on a tokio runtime drives, for the async library.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use holdfast_proto::place::Address;
+use holdfast_stream::SelfWake;
+use parking_lot::Mutex;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
+
+use super::calls::{Asked, Calls, NotAsked, Outcome, Ticket};
+use super::hello;
+use super::socket::Socket;
+use super::wire::Wire;
+use super::{Asking, End, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
+use crate::error::{ConnectError, Error, Result};
+
+/// The async library: calls are futures, a session is driven by a task of the tokio runtime in which it was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Async;
+
+impl Mode for Async {
+    type Session = Session;
+    type Output<E: Exchange> = Call<E>;
+
+    fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
+        Call { session: session.clone(), exchange, timeout, deadline: None, op: "", state: State::New, leads: false }
+    }
+}
+
+/// One session, from the side of those who call. When the last of them drops it, the client says goodbye.
+pub struct Session {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+}
+
+/// What callers and the driver share. Locks are taken in the order `wire`, `calls`.
+///
+/// The driver moves the wire, unless a call is the only one in flight: then its own task does, which spares the way through
+/// the driver's task. Whoever moves the wire last is woken by the socket; a call that has done it hands the wake-ups back to
+/// the driver when it ends.
+struct Shared {
+    wire: Mutex<Wire<Socket>>,
+    calls: Mutex<Calls>,
+    /// Those of the wire.
+    wakes: SelfWake,
+    /// Wakes the driver, whoever moves the wire.
+    driver: Waker,
+    /// Those who wait for the session to be over.
+    over: Notify,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("address", &self.peer.address).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Connects, authenticates and opens a session, within the target's time.
+    pub(crate) async fn open(target: &Target) -> Result<Arc<Self>, ConnectError> {
+        let late = |_| ConnectError::Timeout { address: target.address.clone(), timeout: target.connect_timeout };
+        timeout(target.connect_timeout, Self::open_in_time(target)).await.map_err(late)?
+    }
+
+    async fn open_in_time(target: &Target) -> Result<Arc<Self>, ConnectError> {
+        let unreachable = |error: io::Error| ConnectError::Unreachable {
+            address: target.address.clone(),
+            cause: error.to_string(),
+        };
+        match &target.address {
+            Address::Unix(path) => Self::drive(Socket::Unix(connect_unix(path).await.map_err(unreachable)?), target).await,
+            Address::Http(authority) => {
+                let socket = TcpStream::connect(authority).await.map_err(unreachable)?;
+                socket.set_nodelay(true).map_err(unreachable)?;
+                Self::drive(Socket::Tcp(socket), target).await
+            }
+        }
+    }
+
+    async fn drive(socket: Socket, target: &Target) -> Result<Arc<Self>, ConnectError> {
+        let (wire, calls, peer) = hello::open(socket, target).await?;
+        let wakes = wire.wakes.clone();
+        let kick = Arc::new(Kick::default());
+        let shared = Arc::new(Shared {
+            wire: Mutex::new(wire),
+            calls: Mutex::new(calls),
+            wakes,
+            driver: kick.clone().into(),
+            over: Notify::new(),
+        });
+        let timer = Timer { sleep: Box::pin(sleep_until(tokio::time::Instant::now())), at: None };
+        tokio::spawn(Driver { shared: shared.clone(), kick, timer, woken: Vec::new() });
+        Ok(Arc::new(Self { shared, peer }))
+    }
+
+    /// Says goodbye, and waits until the manager has answered what was asked before and the session is over.
+    pub(crate) async fn close(&self) {
+        let over = self.shared.over.notified();
+        let mut over = std::pin::pin!(over);
+        over.as_mut().enable();
+        {
+            let mut calls = self.shared.calls.lock();
+            if calls.is_ended() {
+                return;
+            }
+            calls.say_goodbye();
+        }
+        self.shared.driver.wake_by_ref();
+        over.await;
+    }
+}
+
+/// A Unix socket whose backlog is full has no room for a moment: the time for connecting bounds how often it is tried.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(Duration::from_millis(5)).await,
+            connected => return connected,
+        }
+    }
+}
+
+impl SessionLike for Session {
+    fn close_handle(&self, handle: u32) {
+        self.shared.calls.lock().close_handle(handle);
+        self.shared.driver.wake_by_ref();
+    }
+
+    fn peer(&self) -> PeerInfo {
+        PeerInfo(self.peer.clone())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.calls.lock().say_goodbye();
+        self.shared.driver.wake_by_ref();
+    }
+}
+
+/// A call that is being made: a future of its result.
+///
+/// Nothing is sent before it is polled. Dropped before, it is not made; dropped afterwards, it is not waited for, and may
+/// be applied. Calls of which several are polled at once (`join!`, `FuturesUnordered`, many tasks) are in flight together
+/// and share frames and system calls.
+#[must_use = "a call is made when it is awaited"]
+pub struct Call<E> {
+    session: Arc<Session>,
+    exchange: E,
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    op: &'static str,
+    state: State,
+    /// Whether this task has moved the wire, and may be the one that the socket wakes.
+    leads: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    New,
+    InLine(Ticket),
+    Asked(Asked),
+    Done,
+}
+
+impl<E> fmt::Debug for Call<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("op", &self.op).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl<E: Exchange> Call<E> {
+    fn poll_ask(&mut self, ticket: Option<Ticket>, cx: &Context<'_>) -> Poll<Result<()>> {
+        if ticket.is_none() {
+            self.deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        }
+        let shared = &self.session.shared;
+        let exchange = &mut self.exchange;
+        let mut calls = shared.calls.lock();
+        let asked = calls.ask(ticket, self.deadline, Some(cx.waker()), |writer| exchange.ask(Asking(writer)));
+        let alone = calls.is_alone();
+        drop(calls);
+        match asked {
+            Ok((asked, op)) => {
+                self.op = op;
+                self.state = State::Asked(asked);
+                if !alone {
+                    shared.driver.wake_by_ref();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(NotAsked::Line(ticket)) => {
+                self.state = State::InLine(ticket);
+                if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    let timeout = self.timeout.unwrap_or_default();
+                    return Poll::Ready(Err(Error::Crowded { timeout }));
+                }
+                // The driver must know of the deadline.
+                shared.driver.wake_by_ref();
+                Poll::Pending
+            }
+            Err(NotAsked::Error(error)) => Poll::Ready(Err(error)),
+            Err(NotAsked::Ended(end)) => Poll::Ready(Err(self.session.peer.ended(&end))),
+        }
+    }
+
+    /// Moves the wire from this task, if its call is alone.
+    fn lead(&mut self, asked: Asked, cx: &Context<'_>) {
+        let shared = &self.session.shared;
+        {
+            let mut calls = shared.calls.lock();
+            if !calls.is_alone() {
+                return;
+            }
+            calls.mute(asked);
+        }
+        self.leads = true;
+        let mut woken = Vec::new();
+        if shared.pump(cx, &mut woken) {
+            // It has ended, which is for the driver to tell.
+            shared.driver.wake_by_ref();
+        }
+        for waker in woken {
+            waker.wake();
+        }
+    }
+
+    fn poll_reply(&mut self, asked: Asked, cx: &Context<'_>) -> Poll<Result<E::Value>> {
+        self.lead(asked, cx);
+        let outcome = self.session.shared.calls.lock().outcome(asked, Some(cx.waker()));
+        if !matches!(outcome, Outcome::Waiting) {
+            self.state = State::New;
+        }
+        let result = match outcome {
+            Outcome::Waiting => return Poll::Pending,
+            Outcome::Answered(Ok(reply)) => match self.exchange.hear(Heard(reply)) {
+                Ok(Step::Again) => return self.poll(cx),
+                Ok(Step::Done(value)) => Ok(value),
+                Err(error) => Err(error),
+            },
+            Outcome::Answered(Err(refusal)) => Err(refusal.into()),
+            Outcome::Expired => Err(Error::Timeout { op: self.op, timeout: self.timeout.unwrap_or_default() }),
+            Outcome::Ended(end) => Err(self.session.peer.ended(&end)),
+        };
+        Poll::Ready(result)
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<E::Value>> {
+        let ticket = match self.state {
+            State::New => None,
+            State::InLine(ticket) => Some(ticket),
+            State::Asked(asked) => return self.poll_reply(asked, cx),
+            State::Done => panic!("a call was polled after it had its result"),
+        };
+        match (ready!(self.poll_ask(ticket, cx)), self.state) {
+            (Ok(()), State::Asked(asked)) => self.poll_reply(asked, cx),
+            (Ok(()), _) => Poll::Pending,
+            (Err(error), _) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl<E: Exchange> Future for Call<E> {
+    type Output = Result<E::Value>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<E::Value>> {
+        let result = ready!(Call::poll(&mut self, cx));
+        self.leave();
+        Poll::Ready(result)
+    }
+}
+
+impl<E> Call<E> {
+    /// Leaves nothing behind in the session.
+    fn leave(&mut self) {
+        if self.leads {
+            self.session.shared.wakes.hand_over(&self.session.shared.driver);
+        }
+        let calls = &self.session.shared.calls;
+        match mem::replace(&mut self.state, State::Done) {
+            State::New | State::Done => {}
+            State::InLine(ticket) => {
+                let next = calls.lock().leave_line(ticket);
+                if let Some(next) = next {
+                    next.wake();
+                }
+            }
+            State::Asked(asked) => calls.lock().abandon(asked),
+        }
+    }
+}
+
+impl<E> Drop for Call<E> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Shared {
+    /// Moves the wire, and tells whether that has ended the session.
+    fn pump(&self, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
+        let pumped = self.wire.lock().pump(cx, &self.calls, woken);
+        match pumped {
+            Ok(again) => {
+                if again {
+                    cx.waker().wake_by_ref();
+                }
+                false
+            }
+            Err(end) => {
+                self.calls.lock().end(end, woken);
+                true
+            }
+        }
+    }
+}
+
+/// How the driver is woken by others than the socket.
+#[derive(Debug, Default)]
+struct Kick(AtomicWaker);
+
+impl Wake for Kick {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.wake();
+    }
+}
+
+/// The task that moves the bytes of one session.
+struct Driver {
+    shared: Arc<Shared>,
+    kick: Arc<Kick>,
+    timer: Timer,
+    woken: Vec<Waker>,
+}
+
+/// Wakes the driver when a call may run out of time: one timer for all of them.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    at: Option<Instant>,
+}
+
+impl Timer {
+    /// Whether a deadline has passed.
+    fn poll(&mut self, deadline: Option<Instant>, waker: &Waker) -> bool {
+        let Some(deadline) = deadline else { return false };
+        // A timer that goes off too early is set again then; nearly always the next deadline is later than this one was.
+        if self.at.is_none_or(|at| at > deadline) {
+            self.at = Some(deadline);
+            self.sleep.as_mut().reset(deadline.into());
+        } else if self.sleep.deadline().into_std() > Instant::now() {
+            return false;
+        }
+        let fired = self.sleep.as_mut().poll(&mut Context::from_waker(waker)).is_ready();
+        if fired {
+            self.at = None;
+        }
+        fired
+    }
+}
+
+impl Driver {
+    fn poll_deadlines(&mut self, waker: &Waker) {
+        loop {
+            let deadline = self.shared.calls.lock().deadline();
+            if !self.timer.poll(deadline, waker) {
+                return;
+            }
+            self.shared.calls.lock().expire(Instant::now(), &mut self.woken);
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.kick.0.register(cx.waker());
+        // A call that leads may have found the end.
+        let ended = this.shared.calls.lock().is_ended() || this.shared.pump(cx, &mut this.woken);
+        this.poll_deadlines(cx.waker());
+        for waker in this.woken.drain(..) {
+            waker.wake();
+        }
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Without effect if the session is over already.
+        let end = End { cause: "the tokio runtime that drove it was shut down".to_owned() };
+        self.shared.calls.lock().end(end, &mut self.woken);
+        for waker in self.woken.drain(..) {
+            waker.wake();
+        }
+        self.shared.over.notify_waiters();
+    }
+}

@@ -1,0 +1,393 @@
+//! A session that the calling threads drive themselves, for the blocking library: no runtime, no thread of its own.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use holdfast_proto::place::Address;
+use parking_lot::{Mutex, MutexGuard};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::calls::{Calls, NotAsked, Outcome, Ticket};
+use super::hello;
+use super::pipe::{Pipe, PipeIo};
+use super::wire::Wire;
+use super::{Asking, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
+use crate::error::{ConnectError, Error, Result};
+
+/// What is read from the socket at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// A receive timeout that is this much too long is left as it is: changing it costs a system call.
+const TOLERANCE: Duration = Duration::from_millis(10);
+
+/// The blocking library: calls return their result, and the calling thread moves the bytes itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking;
+
+impl Mode for Blocking {
+    type Session = Session;
+    type Output<E: Exchange> = Result<E::Value>;
+
+    fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, mut exchange: E) -> Result<E::Value> {
+        loop {
+            match session.call(timeout, &mut exchange)? {
+                Step::Again => {}
+                Step::Done(value) => return Ok(value),
+            }
+        }
+    }
+}
+
+/// One session, driven by whichever threads call.
+///
+/// Of the threads that wait for a reply one reads the socket, and hands the others theirs; when it has its own it leaves
+/// the reading to one of them. Nobody holds a lock while waiting. Locks are taken in the order `wire`, `calls`.
+pub struct Session {
+    wire: Mutex<Driven>,
+    calls: Mutex<Calls>,
+    pipe: Arc<Pipe>,
+    /// Whether a thread is reading.
+    reading: AtomicBool,
+    peer: Arc<Peer>,
+}
+
+struct Driven {
+    wire: Wire<PipeIo>,
+    /// For the thread that reads.
+    buffer: Vec<u8>,
+    /// The socket's receive timeout.
+    receive_timeout: Option<Duration>,
+    /// To wake, kept for its memory.
+    woken: Vec<Waker>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("address", &self.peer.address).finish_non_exhaustive()
+    }
+}
+
+/// Wakes a thread from `park`.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+thread_local! {
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
+impl Session {
+    /// Connects, authenticates and opens a session, within the target's time.
+    pub(crate) fn open(target: &Target) -> Result<Arc<Self>, ConnectError> {
+        let deadline = Instant::now() + target.connect_timeout;
+        let unreachable =
+            |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
+        let socket: OwnedFd = match &target.address {
+            Address::Unix(path) => connect_unix(path, target.connect_timeout).map_err(unreachable)?,
+            Address::Http(authority) => connect_tcp(authority, deadline).map_err(unreachable)?.into(),
+        };
+        let pipe = Arc::new(Pipe::new(socket));
+        let late = || ConnectError::Timeout { address: target.address.clone(), timeout: target.connect_timeout };
+        let (wire, calls, peer) = block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
+        let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
+        let session = Self { wire: Mutex::new(driven), calls: Mutex::new(calls), pipe, reading: AtomicBool::new(false), peer };
+        // The window that the handshake granted goes out with the first call, if not before.
+        Ok(Arc::new(session))
+    }
+
+    /// Makes one call and waits for its reply.
+    fn call<E: Exchange>(&self, timeout: Option<Duration>, exchange: &mut E) -> Result<Step<E::Value>> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let (asked, op) = WAKER.with(|waker| self.ask(deadline, timeout, waker, exchange))?;
+        self.pump();
+        let outcome = WAKER.with(|waker| {
+            self.wait(deadline, || match self.calls.lock().outcome(asked, Some(waker)) {
+                Outcome::Waiting => None,
+                outcome => Some(outcome),
+            })
+        });
+        self.pass_on();
+        match outcome {
+            Outcome::Answered(Ok(reply)) => exchange.hear(Heard(reply)),
+            Outcome::Answered(Err(refusal)) => Err(refusal.into()),
+            Outcome::Expired => Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() }),
+            Outcome::Ended(end) => Err(self.peer.ended(&end)),
+            Outcome::Waiting => unreachable!("it was waited for"),
+        }
+    }
+
+    /// Makes the call, after waiting in line if it must.
+    fn ask<E: Exchange>(
+        &self,
+        deadline: Option<Instant>,
+        timeout: Option<Duration>,
+        waker: &Waker,
+        exchange: &mut E,
+    ) -> Result<(super::Asked, &'static str)> {
+        let mut ticket: Option<Ticket> = None;
+        let asked = self.wait(deadline, || {
+            let result = self.calls.lock().ask(ticket, deadline, Some(waker), |writer| exchange.ask(Asking(writer)));
+            match result {
+                Ok(asked) => Some(Ok(asked)),
+                Err(NotAsked::Line(place)) => {
+                    ticket = Some(place);
+                    let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                    is_late.then(|| Err(Error::Crowded { timeout: timeout.unwrap_or_default() }))
+                }
+                Err(NotAsked::Error(error)) => Some(Err(error)),
+                Err(NotAsked::Ended(end)) => Some(Err(self.peer.ended(&end))),
+            }
+        });
+        if let (Err(_), Some(ticket)) = (&asked, ticket) {
+            let next = self.calls.lock().leave_line(ticket);
+            if let Some(next) = next {
+                next.wake();
+            }
+        }
+        asked
+    }
+
+    /// Waits until `look` finds something: reads for all who wait, or is woken by the thread that does.
+    fn wait<T>(&self, deadline: Option<Instant>, mut look: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            let now = Instant::now();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+            if left == Some(Duration::ZERO) {
+                self.expire(now);
+                continue;
+            }
+            if !self.reading.swap(true, Ordering::AcqRel) {
+                self.read(left);
+            } else if self.pipe.is_full() {
+                // The thread that reads waits for what comes; somebody must wait for room to write.
+                wait_for(&self.pipe, PollFlags::OUT, left);
+                self.pump();
+            } else {
+                match left {
+                    Some(left) => thread::park_timeout(left),
+                    None => thread::park(),
+                }
+            }
+        }
+    }
+
+    /// Reads once, for all who wait. This thread has set `reading`.
+    fn read(&self, left: Option<Duration>) {
+        let mut driven = self.wire.lock();
+        let mut buffer = mem::take(&mut driven.buffer);
+        if self.pipe.is_full() {
+            drop(driven);
+            wait_for(&self.pipe, PollFlags::IN | PollFlags::OUT, left);
+            driven = self.wire.lock();
+            self.receive(&mut buffer, RecvFlags::DONTWAIT);
+        } else {
+            driven.set_receive_timeout(&self.pipe, left);
+            drop(driven);
+            self.receive(&mut buffer, RecvFlags::empty());
+            driven = self.wire.lock();
+        }
+        driven.buffer = buffer;
+        self.reading.store(false, Ordering::Release);
+        self.pump_locked(driven);
+    }
+
+    /// Reads what has come, or waits for it as long as the socket's receive timeout.
+    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) {
+        loop {
+            match recv(&self.pipe.socket, &mut *buffer, flags) {
+                Ok((read, _)) => {
+                    return self.pipe.feed(&buffer[..read]);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(errno) => return self.pipe.fail(io::Error::from(errno).kind()),
+            }
+        }
+    }
+
+    /// Sends what is to be sent, as far as the socket takes it, and hands out what has come.
+    fn pump(&self) {
+        self.pump_locked(self.wire.lock());
+    }
+
+    fn pump_locked(&self, mut driven: MutexGuard<'_, Driven>) {
+        let driven_ref = &mut *driven;
+        let cx = Context::from_waker(Waker::noop());
+        let ended = loop {
+            match driven_ref.wire.pump(&cx, &self.calls, &mut driven_ref.woken) {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(end) => break Some(end),
+            }
+        };
+        if let Some(end) = ended {
+            self.calls.lock().end(end, &mut driven_ref.woken);
+        }
+        if driven.woken.is_empty() {
+            return;
+        }
+        let mut woken = mem::take(&mut driven.woken);
+        drop(driven);
+        for waker in woken.drain(..) {
+            waker.wake();
+        }
+    }
+
+    fn expire(&self, now: Instant) {
+        let mut woken = Vec::new();
+        self.calls.lock().expire(now, &mut woken);
+        for waker in woken {
+            waker.wake();
+        }
+    }
+
+    /// This thread stops waiting: if nobody reads, one of those who wait must.
+    fn pass_on(&self) {
+        if !self.reading.load(Ordering::Acquire) {
+            let next = self.calls.lock().wake_one();
+            if let Some(next) = next {
+                next.wake();
+            }
+        }
+    }
+
+    /// Says goodbye and waits, within `patience`, until the manager has ended the session.
+    pub(crate) fn close(&self, patience: Duration) {
+        self.calls.lock().say_goodbye();
+        self.pump();
+        let deadline = Instant::now() + patience;
+        while !self.calls.lock().is_ended() && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.reading.swap(true, Ordering::AcqRel) {
+                thread::park_timeout(left.min(TOLERANCE));
+            } else {
+                self.read(Some(left));
+            }
+        }
+    }
+}
+
+impl SessionLike for Session {
+    fn close_handle(&self, handle: u32) {
+        self.calls.lock().close_handle(handle);
+        self.pump();
+    }
+
+    fn peer(&self) -> PeerInfo {
+        PeerInfo(self.peer.clone())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.calls.lock().say_goodbye();
+        self.pump();
+        // An error means that the manager is gone.
+        let _ = rustix::net::shutdown(&self.pipe.socket, rustix::net::Shutdown::Write);
+    }
+}
+
+impl Driven {
+    fn set_receive_timeout(&mut self, pipe: &Pipe, left: Option<Duration>) {
+        let fits = match (self.receive_timeout, left) {
+            (None, None) => true,
+            (Some(set), Some(left)) => set <= left + TOLERANCE && left <= 2 * set,
+            _ => false,
+        };
+        if !fits && sockopt::set_socket_timeout(&pipe.socket, sockopt::Timeout::Recv, left).is_ok() {
+            self.receive_timeout = left;
+        }
+    }
+}
+
+/// Waits until the socket is ready, or time is over.
+fn wait_for(pipe: &Pipe, ready: PollFlags, left: Option<Duration>) {
+    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+    // Interrupted or not, the caller looks again.
+    let _ = poll(&mut [PollFd::new(&pipe.socket, ready)], timeout.as_ref());
+}
+
+/// A Unix socket whose backlog is full keeps its caller waiting, as long as the send timeout allows.
+fn connect_unix(path: &Path, timeout: Duration) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(timeout))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_write_timeout(None)?;
+    Ok(socket.into())
+}
+
+fn connect_tcp(authority: &str, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in authority.to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Notes that a future may go on.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Runs a future that waits for nothing but the socket. `None` if it takes too long.
+fn block_on<F: Future>(pipe: &Pipe, deadline: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Some(output);
+        }
+        if flag.0.swap(false, Ordering::AcqRel) {
+            continue;
+        }
+        let left = deadline.checked_duration_since(Instant::now())?;
+        let ready = if pipe.is_full() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        wait_for(pipe, ready, Some(left));
+        match recv(&pipe.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((read, _)) => pipe.feed(&buffer[..read]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => pipe.fail(io::Error::from(errno).kind()),
+        }
+    }
+}
+

@@ -1,0 +1,148 @@
+//! The session stream as a client drives it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::client::{Connection, SendRequest};
+use h2::{RecvStream, SendStream};
+use holdfast_proto::frame::{self, Deframer, FromServer};
+use holdfast_stream::{Outbox, SelfWake, Side};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::calls::Calls;
+use super::{End, Reply};
+use crate::error::cause_of;
+
+/// How often the wire is moved for what moving it brought about, before others get their turn.
+const ROUNDS: usize = 4;
+
+/// The HTTP/2 connection of one session and its one stream.
+///
+/// It is moved by [`pump`](Self::pump) alone, from a task or from a thread: what is to be sent goes out, what has come is
+/// given to those who wait. It never waits for anything itself.
+pub(super) struct Wire<Io> {
+    pub(super) connection: Connection<Io, Bytes>,
+    pub(super) send: SendStream<Bytes>,
+    pub(super) recv: RecvStream,
+    pub(super) deframer: Deframer,
+    pub(super) wakes: SelfWake,
+    outbox: Outbox,
+    /// What the manager said before it stopped.
+    goodbye: Option<String>,
+    /// The connection ends when nobody can open a stream on it any more.
+    _sender: SendRequest<Bytes>,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
+    pub(super) fn new(
+        connection: Connection<Io, Bytes>,
+        sender: SendRequest<Bytes>,
+        send: SendStream<Bytes>,
+        recv: RecvStream,
+        deframer: Deframer,
+    ) -> Self {
+        let (wakes, outbox) = (SelfWake::default(), Outbox::default());
+        Self { connection, send, recv, deframer, wakes, outbox, goodbye: None, _sender: sender }
+    }
+
+    /// Sends what is to be sent and takes what has come, as far as the socket allows; `cx` is woken when it allows more.
+    /// Those whose calls are answered are appended to `woken`. Whether it should be pumped again at once, after others had
+    /// their turn.
+    pub(super) fn pump(&mut self, cx: &Context<'_>, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<bool, End> {
+        let _scope = self.wakes.scope(cx);
+        for _ in 0..ROUNDS {
+            self.send(calls, woken);
+            // What sending raised is done by the poll that follows.
+            self.wakes.take(Side::Connection);
+            let over = Pin::new(&mut self.connection).poll(&mut Context::from_waker(self.wakes.waker(Side::Connection)));
+            let came = self.wakes.take(Side::Stream);
+            self.receive(calls, woken)?;
+            if let Poll::Ready(result) = over {
+                return Err(self.ended(result.err()));
+            }
+            let room = came && !self.outbox.is_empty();
+            if !self.wakes.take(Side::Connection) && !self.wakes.take(Side::Stream) && !room {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) {
+        // While what was taken before cannot leave, callers are slowed instead of this growing.
+        if self.outbox.is_empty() {
+            let mut calls = calls.lock();
+            if calls.has_output() {
+                calls.take_output(self.outbox.frames(), woken);
+            }
+        }
+        let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
+        // An error is told better by what the manager said before it, which is still to be read.
+        if let Poll::Ready(Ok(())) = self.outbox.poll_flush(&mut cx, &mut self.send) {
+            self.outbox.shrink();
+        }
+    }
+
+    fn receive(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
+        loop {
+            let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
+            match self.recv.poll_data(&mut cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Some(Ok(chunk))) => {
+                    // An error means that the stream is reset, which the next poll tells.
+                    let _ = self.recv.flow_control().release_capacity(chunk.len());
+                    self.deframer.push(chunk);
+                    self.take_frames(calls, woken)?;
+                }
+                Poll::Ready(Some(Err(error))) => return Err(self.ended(Some(error))),
+                Poll::Ready(None) => {
+                    let Poll::Ready(trailers) = self.recv.poll_trailers(&mut cx) else { return Ok(()) };
+                    return Err(End { cause: self.said_at_the_end(trailers.ok().flatten().as_ref()) });
+                }
+            }
+        }
+    }
+
+    fn take_frames(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
+        let mut calls = calls.lock();
+        while let Some(message) = self.deframer.next_shared().map_err(broken)? {
+            match frame::read_server(&message).map_err(broken)? {
+                FromServer::Reply(reply) => {
+                    let (sequence, index) = (reply.sequence, reply.index);
+                    let answer = reply.result.map(|body| Reply { index, body: message.slice_ref(body) });
+                    calls.answer(sequence, answer, woken).map_err(|cause| End { cause })?;
+                }
+                FromServer::Goodbye(goodbye) => self.goodbye = Some(goodbye.message),
+                FromServer::Welcome(_) => return Err(End { cause: "the manager said Welcome twice".to_owned() }),
+            }
+        }
+        Ok(())
+    }
+
+    fn said_at_the_end(&self, trailers: Option<&http::HeaderMap>) -> String {
+        let message = trailers.map(super::hello::status_of);
+        match (&self.goodbye, message) {
+            (Some(goodbye), _) => goodbye.clone(),
+            (None, Some((0, _))) => "the manager ended it".to_owned(),
+            (None, Some((_, message))) => message,
+            (None, None) => "the manager ended it without a word".to_owned(),
+        }
+    }
+
+    fn ended(&self, error: Option<h2::Error>) -> End {
+        let cause = match (&self.goodbye, error) {
+            (Some(goodbye), _) => goodbye.clone(),
+            (None, Some(error)) => cause_of(&error),
+            (None, None) => "the connection was closed".to_owned(),
+        };
+        End { cause }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn broken(broken: frame::Broken) -> End {
+    End { cause: format!("the manager broke the protocol: {broken}") }
+}
