@@ -27,13 +27,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".holdfast.v1.OpenRequest.spec",
             ".holdfast.v1.CreateRequest.spec",
         ])
-        .service_generator(Box::new(Services { pool, tonic: tonic_prost_build::configure().build_client(false).service_generator() }))
+        .service_generator(Box::new(Services {
+            pool,
+            tonic: tonic_prost_build::configure().build_client(false).service_generator(),
+        }))
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 
 fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
     Ok(files)
@@ -53,10 +57,12 @@ impl Services {
 
     fn op_number(&self, service: &Service, method: &str) -> u32 {
         let name = format!("{}.{}", service.package, service.proto_name);
-        let descriptor = self.pool.get_service_by_name(&name).expect("prost-build and prost-reflect read the same files");
+        let descriptor =
+            self.pool.get_service_by_name(&name).expect("prost-build and prost-reflect read the same files");
         let method = descriptor.methods().find(|m| m.name() == method).expect("as above");
-        number(&self.pool, &method.options(), "holdfast.v1.op")
-            .unwrap_or_else(|| panic!("{}.{} is an op of a kind: give it a number with (holdfast.v1.op)", name, method.name()))
+        number(&self.pool, &method.options(), "holdfast.v1.op").unwrap_or_else(|| {
+            panic!("{}.{} is an op of a kind: give it a number with (holdfast.v1.op)", name, method.name())
+        })
     }
 }
 
@@ -74,8 +80,12 @@ fn number(pool: &DescriptorPool, options: &prost_reflect::DynamicMessage, extens
 impl ServiceGenerator for Services {
     fn generate(&mut self, service: Service, code: &mut String) {
         if let Some(kind) = self.service_option(&service, "holdfast.v1.kind") {
-            let mut ops: Vec<(u32, usize)> =
-                service.methods.iter().enumerate().map(|(at, m)| (self.op_number(&service, &m.proto_name), at)).collect();
+            let mut ops: Vec<(u32, usize)> = service
+                .methods
+                .iter()
+                .enumerate()
+                .map(|(at, m)| (self.op_number(&service, &m.proto_name), at))
+                .collect();
             ops.sort_unstable();
             if let Some(twice) = ops.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                 panic!("{}: two ops have number {}", service.proto_name, twice[0].0);
@@ -142,7 +152,11 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "_ => Err(crate::ops::Unreadable::Unknown), }} }}")?;
     writeln!(code, "fn encode(&self, into: &mut alloc::vec::Vec<u8>) {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(request) => prost::Message::encode(request, into).expect(\"a Vec grows\"),", m.proto_name)?;
+        writeln!(
+            code,
+            "Self::{}(request) => prost::Message::encode(request, into).expect(\"a Vec grows\"),",
+            m.proto_name
+        )?;
     }
     writeln!(code, "}} }}\n}}")?;
 

@@ -114,9 +114,6 @@ pub(crate) struct WorkerArgs {
     /// Calls to measure; entries, objects or sessions to make for the works that make something.
     #[arg(long, default_value_t = 1)]
     pub(crate) calls: u64,
-    /// The `holdfast` program, for the work that starts a manager of its own.
-    #[arg(long)]
-    pub(crate) holdfast: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -135,7 +132,7 @@ pub(crate) enum WorkerWork {
     InFlight,
     /// One connection, 256 tasks, each one call at a time.
     Tasks,
-    /// Calls on a few objects spread over all that the manager holds.
+    /// Calls on all objects that the manager holds, in an order that no cache foresees.
     SpreadGet,
     /// Make that many named objects.
     FillObjects,

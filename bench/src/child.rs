@@ -24,12 +24,13 @@ const TAIL: usize = 2000;
 pub(crate) struct Launch {
     name: String,
     arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Launch {
     /// A launch of `program` under the name by which messages call it.
     pub(crate) fn new(name: impl Into<String>, program: &Path) -> Self {
-        Self { name: name.into(), arguments: vec![program.into()] }
+        Self { name: name.into(), arguments: vec![program.into()], environment: Vec::new() }
     }
 
     /// Adds arguments, separated by blanks.
@@ -41,6 +42,12 @@ impl Launch {
     /// Adds one argument as it is.
     pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, variable: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((variable, value.into()));
         self
     }
 }
@@ -58,13 +65,13 @@ pub(crate) struct Child {
 impl Child {
     /// Starts a child on `cpu`, or on any.
     pub(crate) fn start(launch: Launch, cpu: Option<usize>) -> Result<Self> {
-        let Launch { name, arguments } = launch;
+        let Launch { name, arguments, environment } = launch;
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
         command.arg("child");
         if let Some(cpu) = cpu {
             command.arg(format!("--cpu={cpu}"));
         }
-        command.arg("--").args(arguments);
+        command.arg("--").args(arguments).envs(environment);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Its own group: what it starts ends with it, and a Ctrl-C reaches the harness alone, which then ends all.
         command.process_group(0);

@@ -21,12 +21,10 @@ use crate::{memory, worker};
 
 /// How long `holdfast serve` may take to say its address.
 const START: Duration = Duration::from_secs(10);
-/// Proxies that the work on many objects opens, spread over all objects.
-const SPREAD: u64 = 100;
 /// Entries or objects that a filling worker asks for at once.
 const CHUNK: u64 = 1_000;
-/// What the server is told beyond where to listen, so that no limit is met: a million objects, a thousand sessions.
-const SERVE_LIMITS: &str = "";
+/// What the server is told beyond where to listen, and on how many threads to serve.
+const SERVE_LIMITS: &str = "--threads 1";
 
 // ---- The server -------------------------------------------------------------------------------------------------
 
@@ -40,7 +38,6 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on `socket`, and waits until it says its address.
     pub(crate) fn start(setting: &Setting, socket: &Path, cpu: Option<usize>) -> Result<Self> {
-        client::is_there()?;
         let program = program(setting)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
@@ -89,8 +86,7 @@ impl Server {
 
 /// `Manager::start()` until the first reply, in a process of its own.
 pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
-    client::is_there()?;
-    let launch = launch_worker(setting, WorkerWork::Start)?.words("--holdfast").arg(program(setting)?);
+    let launch = launch_worker(setting, WorkerWork::Start)?.env("HOLDFAST_PROGRAM", program(setting)?);
     worker::run(vec![Child::start(launch, cpu)?])
 }
 
@@ -171,7 +167,7 @@ async fn asynchronous(args: &WorkerArgs) -> Result<()> {
         WorkerWork::FillObjects => fill_objects(args).await,
         WorkerWork::FillEntries => fill_entries(args).await,
         WorkerWork::Sessions => sessions(args).await,
-        WorkerWork::Start => start_until_reply(args).await,
+        WorkerWork::Start => start_until_reply().await,
         WorkerWork::BlockingAdd | WorkerWork::BlockingGet => bail!("not an asynchronous work"),
     }
 }
@@ -250,26 +246,32 @@ async fn in_flight(args: &WorkerArgs) -> Result<()> {
     let manager = client::connect(args).await?;
     let dict = manager.dict::<String, i64>(DICT).await?;
     let key = KEY.to_owned();
-    let work = |calls| load::in_flight(IN_FLIGHT, calls, || dict.add(&key, 1));
+    let work = |calls| load::pipelined(IN_FLIGHT, calls, || dict.add(&key, 1).send());
     work(load::warm_up(args.calls)).await?;
     worker::ready_async().await?;
     worker::report(&work(args.calls).await?)
 }
 
-/// `get` on a fixed number of proxies, so that managers with few and many objects get the same calls.
+/// `get` on all objects, each through a proxy of its own, in an order that no cache foresees.
 async fn spread_get(args: &WorkerArgs) -> Result<()> {
     let manager = client::connect(args).await?;
-    let objects = manager.dict::<String, u64>(OBJECTS).await?.get(&OBJECTS.to_owned()).await?.unwrap_or(SPREAD);
+    let objects = manager.dict::<String, u64>(OBJECTS).await?.get(OBJECTS).await?.context("no objects")?;
     let mut dicts = Vec::new();
-    for place in 0..SPREAD {
-        dicts.push(manager.dict::<String, i64>(&object(place * objects / SPREAD)).await?);
+    let mut opening = 0..objects;
+    while !opening.is_empty() {
+        let next = opening.by_ref().take(IN_FLIGHT);
+        let calls: Vec<_> = next.map(|index| manager.dict::<String, i64>(&object(index)).send()).collect();
+        for call in calls {
+            dicts.push(call.await?);
+        }
     }
     let key = KEY.to_owned();
     let work = async |calls| {
-        let mut turns = dicts.iter().cycle();
-        load::one_at_a_time(calls, async || match turns.next() {
-            Some(dict) => dict.get(&key).await.map_err(anyhow::Error::from),
-            None => bail!("no objects"),
+        let mut place: u64 = 0;
+        load::one_at_a_time(calls, async || {
+            // A full-period generator (Knuth's MMIX), of which the upper bits are used.
+            place = place.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            dicts[((place >> 32) % objects) as usize].get(&key).await
         })
         .await
     };
@@ -329,94 +331,33 @@ async fn sessions(args: &WorkerArgs) -> Result<()> {
     worker::report(&Load::whole(args.calls, start_ns))
 }
 
-async fn start_until_reply(args: &WorkerArgs) -> Result<()> {
+async fn start_until_reply() -> Result<()> {
     worker::ready_async().await?;
     let start_ns = now_ns();
-    let manager = client::start(args).await?;
+    let manager = ::holdfast::Manager::start().await?;
     manager.dict::<String, i64>(DICT).await?.add(&KEY.to_owned(), 1).await?;
     worker::report(&Load::whole(1, start_ns))
 }
 
-/// Stands in for the crate `holdfast` until it is there: the same names, none of which can be reached.
-///
-/// What is to stay when it goes are the four functions at its end.
+/// The client library, set up as the worker was told.
 mod client {
-    use std::convert::Infallible;
-    use std::marker::PhantomData;
+    use anyhow::{Context, Result};
 
     use crate::args::WorkerArgs;
-    use crate::unavailable::Unavailable;
 
-    #[derive(Clone)]
-    pub(super) struct Manager(Infallible);
+    pub(super) type Dict<K, V> = ::holdfast::Dict<K, V>;
 
-    #[derive(Clone)]
-    pub(super) struct Dict<K, V>(Infallible, PhantomData<(K, V)>);
-
-    impl Manager {
-        pub(super) async fn dict<K, V>(&self, _name: &str) -> Result<Dict<K, V>, Unavailable> {
-            match self.0 {}
-        }
+    fn options(args: &WorkerArgs) -> Result<::holdfast::Options> {
+        let address = args.address.as_deref().context("a worker needs --address")?.parse()?;
+        let authkey_file = args.authkey_file.as_deref().context("a worker needs --authkey-file")?;
+        Ok(::holdfast::Options::default().address(address).authkey_file(authkey_file))
     }
 
-    impl<K, V> Dict<K, V> {
-        pub(super) async fn add(&self, _key: &K, _delta: V) -> Result<V, Unavailable> {
-            match self.0 {}
-        }
-        pub(super) async fn get(&self, _key: &K) -> Result<Option<V>, Unavailable> {
-            match self.0 {}
-        }
-        pub(super) async fn set(&self, _key: &K, _value: &V) -> Result<(), Unavailable> {
-            match self.0 {}
-        }
-        pub(super) async fn update(&self, _entries: impl IntoIterator<Item = (K, V)>) -> Result<(), Unavailable> {
-            match self.0 {}
-        }
-        pub(super) async fn len(&self) -> Result<u64, Unavailable> {
-            match self.0 {}
-        }
+    pub(super) async fn connect(args: &WorkerArgs) -> Result<::holdfast::Manager> {
+        Ok(::holdfast::Manager::connect_with(&options(args)?).await?)
     }
 
-    pub(super) struct BlockingManager(Infallible);
-
-    pub(super) struct BlockingDict<K, V>(Infallible, PhantomData<(K, V)>);
-
-    impl BlockingManager {
-        pub(super) fn dict<K, V>(&self, _name: &str) -> Result<BlockingDict<K, V>, Unavailable> {
-            match self.0 {}
-        }
-    }
-
-    impl<K, V> BlockingDict<K, V> {
-        pub(super) fn add(&self, _key: &K, _delta: V) -> Result<V, Unavailable> {
-            match self.0 {}
-        }
-        pub(super) fn get(&self, _key: &K) -> Result<Option<V>, Unavailable> {
-            match self.0 {}
-        }
-    }
-
-    fn absent() -> Unavailable {
-        Unavailable("Holdfast's client is not wired into bench/src/holdfast.rs yet".to_owned())
-    }
-
-    /// Whether there is a client at all.
-    pub(super) fn is_there() -> Result<(), Unavailable> {
-        Err(absent())
-    }
-
-    /// Connects to `args.address` with the key in `args.authkey_file`.
-    pub(super) async fn connect(_args: &WorkerArgs) -> Result<Manager, Unavailable> {
-        Err(absent())
-    }
-
-    /// The same, blocking.
-    pub(super) fn connect_blocking(_args: &WorkerArgs) -> Result<BlockingManager, Unavailable> {
-        Err(absent())
-    }
-
-    /// `Manager::start()` with the program `args.holdfast`.
-    pub(super) async fn start(_args: &WorkerArgs) -> Result<Manager, Unavailable> {
-        Err(absent())
+    pub(super) fn connect_blocking(args: &WorkerArgs) -> Result<::holdfast::blocking::Manager> {
+        Ok(::holdfast::blocking::Manager::connect_with(&options(args)?)?)
     }
 }

@@ -151,4 +151,3 @@ impl Signals {
         self.next().await;
     }
 }
-

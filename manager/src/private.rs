@@ -27,7 +27,11 @@ const SOCKET: &str = "manager.sock";
 ///
 /// The socket and the authkey are in a new folder that only this user can enter; `ready` is told their places once clients
 /// can connect, and the folder is removed at the end.
-pub async fn run_private(limits: Limits, threads: usize, ready: impl FnOnce(&Address, &Path)) -> Result<Stopped, StartError> {
+pub async fn run_private(
+    limits: Limits,
+    threads: usize,
+    ready: impl FnOnce(&Address, &Path),
+) -> Result<Stopped, StartError> {
     // Before anything else: an owner that dies from now on is noticed.
     let owner_gone = watch_owner().map_err(StartError::System)?;
     let folder = Folder::make().map_err(StartError::System)?;

@@ -83,7 +83,10 @@ fn existing(slot: Arc<Slot>, request: &OpenRequest, mode: OpenMode) -> Result<(A
         ));
     }
     if mode == OpenMode::Create {
-        return Err(Refusal::new(Reason::Exists, format!("{:?} exists already: open it, or choose another name", request.name)));
+        return Err(Refusal::new(
+            Reason::Exists,
+            format!("{:?} exists already: open it, or choose another name", request.name),
+        ));
     }
     Ok((slot, false))
 }

@@ -106,7 +106,8 @@ impl Server {
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
             listen.iter().map(|to| Listener::bind(&to.address, to.beyond_loopback)).collect::<Result<_, _>>()?;
-        let addresses = listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
+        let addresses =
+            listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
         let auth = AuthServiceServer::new(Service).max_decoding_message_size(AUTH_MESSAGE_BYTES);
         let shared = Shared {
             store: Arc::new(Store::new(limits)),
@@ -196,7 +197,9 @@ impl Workers {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtimes.push(runtime.handle().clone());
             let ended = ended.clone();
-            thread::Builder::new().name(format!("holdfast-{number}")).spawn(move || runtime.block_on(ended.cancelled()))?;
+            thread::Builder::new()
+                .name(format!("holdfast-{number}"))
+                .spawn(move || runtime.block_on(ended.cancelled()))?;
         }
         Ok(Self { runtimes: runtimes.into(), next: Arc::default() })
     }
@@ -207,10 +210,12 @@ impl Workers {
         let shared = shared.clone();
         let connection = async move {
             match accepted {
-                Accepted::Unix(stream, source) => match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
-                    Ok(stream) => serve(stream, source, shared).await,
-                    Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
-                },
+                Accepted::Unix(stream, source) => {
+                    match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
+                        Ok(stream) => serve(stream, source, shared).await,
+                        Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
+                    }
+                }
                 Accepted::Tcp(stream, source) => match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
                     Ok(stream) => serve(stream, source, shared).await,
                     Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),

@@ -131,7 +131,9 @@ impl Session {
                 Reason::UnknownOp,
                 format!("the manager has no op with number {}: is the client newer than the manager?", call.op),
             ),
-            Unreadable::Malformed(error) => Refusal::new(Reason::Malformed, format!("the request cannot be read: {error}")),
+            Unreadable::Malformed(error) => {
+                Refusal::new(Reason::Malformed, format!("the request cannot be read: {error}"))
+            }
         })?;
         Ok(match op {
             Ask::Open(request) => {

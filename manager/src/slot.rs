@@ -90,7 +90,9 @@ impl Drop for Slot {
 fn poisoned(fault: &str) -> Refusal {
     Refusal::new(
         Reason::Poisoned,
-        format!("a fault inside this object was caught ({fault}) and its data cannot be trusted: delete it; other objects are not affected"),
+        format!(
+            "a fault inside this object was caught ({fault}) and its data cannot be trusted: delete it; other objects are not affected"
+        ),
     )
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::slot::Slot;
 
 const USES_MAX: u32 = u16::MAX as u32;
-const LIFETIME_MAX: Duration = Duration::from_hours(24);
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Objects on their way from one process to another: each token holds a reference to one, so that it cannot vanish.
 ///
@@ -48,7 +48,10 @@ impl Tokens {
     pub(crate) fn share(&self, slot: Arc<Slot>, request: &ShareRequest, now: Instant) -> Result<Token, Refusal> {
         let lifetime = Duration::from_millis(request.lifetime_ms);
         if request.uses == 0 || request.uses > USES_MAX {
-            return Err(Refusal::new(Reason::Malformed, format!("a token has 1 to {USES_MAX} uses, not {}", request.uses)));
+            return Err(Refusal::new(
+                Reason::Malformed,
+                format!("a token has 1 to {USES_MAX} uses, not {}", request.uses),
+            ));
         }
         if lifetime.is_zero() || lifetime > LIFETIME_MAX {
             return Err(Refusal::new(
@@ -67,7 +70,10 @@ impl Tokens {
         if state.tokens.len() >= self.limit {
             return Err(Refusal::new(
                 Reason::Quota,
-                format!("{} tokens wait to be taken up, the limit named tokens: raise it, or give tokens shorter lives", self.limit),
+                format!(
+                    "{} tokens wait to be taken up, the limit named tokens: raise it, or give tokens shorter lives",
+                    self.limit
+                ),
             ));
         }
         let end = now + lifetime;

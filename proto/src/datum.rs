@@ -14,7 +14,7 @@ use compact_str::CompactString;
 pub use brief::Brief;
 
 /// How many containers may stand inside each other, the outermost counted.
-pub const DEPTH: u32 = 64;
+pub const DEPTH: u32 = 32;
 
 /// How many bytes the name of an opaque datum's codec may have.
 pub const CODEC_BYTES: usize = 64;

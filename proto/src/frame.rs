@@ -6,16 +6,14 @@
 mod deframer;
 mod wire;
 
-use alloc::string::String;
-
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
 
 use crate::ops::Response;
 use crate::{ClientFrame, Goodbye, Hello, Refusal, ServerFrame, Welcome};
 
 pub use deframer::Deframer;
-use wire::{Field, Fields, key_len, put_bytes_header, put_varint_field, varint_field_len, varint_len};
+use wire::{Fields, Head, LENGTH_DELIMITED, VARINT, Wrong, bytes_header_len, key, varint_field_len};
 
 /// The bytes before each message: a flag that it is compressed, never set, and its length in big-endian.
 ///
@@ -57,19 +55,7 @@ pub enum Broken {
     },
     /// A message is not what the stream carries.
     #[error("a frame cannot be read: {0}")]
-    Malformed(String),
-}
-
-impl Broken {
-    fn malformed(what: &str) -> Self {
-        Self::Malformed(what.into())
-    }
-}
-
-impl From<prost::DecodeError> for Broken {
-    fn from(error: prost::DecodeError) -> Self {
-        Self::Malformed(alloc::format!("{error}"))
-    }
+    Malformed(&'static str),
 }
 
 /// A frame of a client, as it lies in the buffer.
@@ -130,42 +116,49 @@ pub struct ReplyFrame<'a> {
 /// Appends a call with its length prefix.
 pub fn put_call<M: Message>(out: &mut BytesMut, received: u64, sequence: u64, handle: u32, op: u32, request: &M) {
     let request_len = request.encoded_len();
-    let call_len = varint_field_len(CALL_SEQUENCE, sequence)
-        + varint_field_len(CALL_HANDLE, handle.into())
-        + varint_field_len(CALL_OP, op.into())
-        + key_len(CALL_REQUEST)
-        + varint_len(request_len as u64)
+    let call_len = varint_field_len(sequence)
+        + varint_field_len(handle.into())
+        + varint_field_len(op.into())
+        + bytes_header_len(request_len)
         + request_len;
-    let frame_len =
-        varint_field_len(RECEIVED, received) + key_len(CLIENT_CALL) + varint_len(call_len as u64) + call_len;
+    let frame_len = varint_field_len(received) + bytes_header_len(call_len) + call_len;
 
+    let mut head = head_of(frame_len);
+    head.varint_field(RECEIVED, received);
+    head.bytes_header(CLIENT_CALL, call_len);
+    head.varint_field(CALL_SEQUENCE, sequence);
+    head.varint_field(CALL_HANDLE, handle.into());
+    head.varint_field(CALL_OP, op.into());
+    head.bytes_header(CALL_REQUEST, request_len);
     out.reserve(PREFIX + frame_len);
-    put_prefix(out, frame_len);
-    put_varint_field(out, RECEIVED, received);
-    put_bytes_header(out, CLIENT_CALL, call_len);
-    put_varint_field(out, CALL_SEQUENCE, sequence);
-    put_varint_field(out, CALL_HANDLE, handle.into());
-    put_varint_field(out, CALL_OP, op.into());
-    put_bytes_header(out, CALL_REQUEST, request_len);
+    head.put(out);
     request.encode_raw(out);
 }
 
 /// Appends the answer to a call that was applied, with its length prefix.
 pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: &R) {
-    let response_len = response.encoded_len();
-    let result_len = key_len(REPLY_RESPONSE) + varint_len(response_len as u64) + response_len;
-    put_reply_header(out, sequence, index, result_len);
-    put_bytes_header(out, REPLY_RESPONSE, response_len);
+    put_reply(out, sequence, index, REPLY_RESPONSE, response.encoded_len());
     response.encode(out);
 }
 
 /// Appends the answer to a call that was refused, with its length prefix.
 pub fn put_refusal(out: &mut BytesMut, sequence: u64, index: u64, refusal: &Refusal) {
-    let refusal_len = refusal.encoded_len();
-    let result_len = key_len(REPLY_REFUSAL) + varint_len(refusal_len as u64) + refusal_len;
-    put_reply_header(out, sequence, index, result_len);
-    put_bytes_header(out, REPLY_REFUSAL, refusal_len);
+    put_reply(out, sequence, index, REPLY_REFUSAL, refusal.encoded_len());
     refusal.encode_raw(out);
+}
+
+/// Appends everything of a reply but its result, which has `len` bytes and follows.
+fn put_reply(out: &mut BytesMut, sequence: u64, index: u64, result: u32, len: usize) {
+    let reply_len = varint_field_len(sequence) + varint_field_len(index) + bytes_header_len(len) + len;
+    let frame_len = bytes_header_len(reply_len) + reply_len;
+
+    let mut head = head_of(frame_len);
+    head.bytes_header(SERVER_REPLY, reply_len);
+    head.varint_field(REPLY_SEQUENCE, sequence);
+    head.varint_field(REPLY_INDEX, index);
+    head.bytes_header(result, len);
+    out.reserve(PREFIX + frame_len);
+    head.put(out);
 }
 
 /// Appends any frame of a client, with its length prefix.
@@ -182,41 +175,48 @@ pub fn put_server(out: &mut BytesMut, frame: &ServerFrame) {
 pub fn put_message<M: Message>(out: &mut BytesMut, message: &M) {
     let len = message.encoded_len();
     out.reserve(PREFIX + len);
-    put_prefix(out, len);
+    head_of(len).put(out);
     message.encode_raw(out);
 }
 
 /// Reads one frame of a client, without its prefix.
 pub fn read_client(message: &[u8]) -> Result<FromClient<'_>, Broken> {
-    let mut from = FromClient { received: 0, frame: None };
-    for field in Fields::new(message) {
-        match field? {
-            (RECEIVED, Field::Varint(received)) => from.received = received,
-            (CLIENT_CALL, Field::Bytes(call)) => from.frame = Some(ClientSays::Call(read_call(call)?)),
-            (CLIENT_HELLO, Field::Bytes(hello)) => from.frame = Some(ClientSays::Hello(Hello::decode(hello)?)),
-            (CLIENT_GOODBYE, Field::Bytes(bye)) => from.frame = Some(ClientSays::Goodbye(Goodbye::decode(bye)?)),
-            (RECEIVED | CLIENT_CALL | CLIENT_HELLO | CLIENT_GOODBYE, _) => {
-                return Err(Broken::malformed("a field of ClientFrame has the wrong wire type"));
+    const RECEIVED_KEY: u64 = key(RECEIVED, VARINT) as u64;
+    const CALL_KEY: u64 = key(CLIENT_CALL, LENGTH_DELIMITED) as u64;
+    const HELLO_KEY: u64 = key(CLIENT_HELLO, LENGTH_DELIMITED) as u64;
+    const GOODBYE_KEY: u64 = key(CLIENT_GOODBYE, LENGTH_DELIMITED) as u64;
+    let read = || -> Result<_, Wrong> {
+        let mut from = FromClient { received: 0, frame: None };
+        let mut fields = Fields::new(message);
+        while let Some(key) = fields.key()? {
+            match key {
+                RECEIVED_KEY => from.received = fields.varint()?,
+                CALL_KEY => from.frame = Some(ClientSays::Call(read_call(fields.bytes()?)?)),
+                HELLO_KEY => from.frame = Some(ClientSays::Hello(message_in(fields.bytes()?)?)),
+                GOODBYE_KEY => from.frame = Some(ClientSays::Goodbye(message_in(fields.bytes()?)?)),
+                other => fields.skip(other, CLIENT_GOODBYE)?,
             }
-            _ => {}
         }
-    }
-    Ok(from)
+        Ok(from)
+    };
+    read().map_err(Broken::Malformed)
 }
 
-fn read_call(message: &[u8]) -> Result<CallFrame<'_>, Broken> {
+fn read_call(message: &[u8]) -> Result<CallFrame<'_>, Wrong> {
+    const SEQUENCE_KEY: u64 = key(CALL_SEQUENCE, VARINT) as u64;
+    const HANDLE_KEY: u64 = key(CALL_HANDLE, VARINT) as u64;
+    const OP_KEY: u64 = key(CALL_OP, VARINT) as u64;
+    const REQUEST_KEY: u64 = key(CALL_REQUEST, LENGTH_DELIMITED) as u64;
     let mut call = CallFrame::default();
-    for field in Fields::new(message) {
-        match field? {
-            (CALL_SEQUENCE, Field::Varint(sequence)) => call.sequence = sequence,
+    let mut fields = Fields::new(message);
+    while let Some(key) = fields.key()? {
+        match key {
+            SEQUENCE_KEY => call.sequence = fields.varint()?,
             // A varint of a uint32 field is cut to 32 bits, as everywhere in protobuf.
-            (CALL_HANDLE, Field::Varint(handle)) => call.handle = handle as u32,
-            (CALL_OP, Field::Varint(op)) => call.op = op as u32,
-            (CALL_REQUEST, Field::Bytes(request)) => call.request = request,
-            (CALL_SEQUENCE | CALL_HANDLE | CALL_OP | CALL_REQUEST, _) => {
-                return Err(Broken::malformed("a field of Call has the wrong wire type"));
-            }
-            _ => {}
+            HANDLE_KEY => call.handle = fields.varint()? as u32,
+            OP_KEY => call.op = fields.varint()? as u32,
+            REQUEST_KEY => call.request = fields.bytes()?,
+            other => fields.skip(other, CALL_REQUEST)?,
         }
     }
     Ok(call)
@@ -224,54 +224,57 @@ fn read_call(message: &[u8]) -> Result<CallFrame<'_>, Broken> {
 
 /// Reads one frame of the manager, without its prefix.
 pub fn read_server(message: &[u8]) -> Result<FromServer<'_>, Broken> {
-    let mut frame = None;
-    for field in Fields::new(message) {
-        match field? {
-            (SERVER_REPLY, Field::Bytes(reply)) => frame = Some(FromServer::Reply(read_reply(reply)?)),
-            (SERVER_WELCOME, Field::Bytes(welcome)) => frame = Some(FromServer::Welcome(Welcome::decode(welcome)?)),
-            (SERVER_GOODBYE, Field::Bytes(bye)) => frame = Some(FromServer::Goodbye(Goodbye::decode(bye)?)),
-            (SERVER_REPLY | SERVER_WELCOME | SERVER_GOODBYE, _) => {
-                return Err(Broken::malformed("a field of ServerFrame has the wrong wire type"));
+    const REPLY_KEY: u64 = key(SERVER_REPLY, LENGTH_DELIMITED) as u64;
+    const WELCOME_KEY: u64 = key(SERVER_WELCOME, LENGTH_DELIMITED) as u64;
+    const GOODBYE_KEY: u64 = key(SERVER_GOODBYE, LENGTH_DELIMITED) as u64;
+    let read = || -> Result<_, Wrong> {
+        let mut frame = None;
+        let mut fields = Fields::new(message);
+        while let Some(key) = fields.key()? {
+            match key {
+                REPLY_KEY => frame = Some(FromServer::Reply(read_reply(fields.bytes()?)?)),
+                WELCOME_KEY => frame = Some(FromServer::Welcome(message_in(fields.bytes()?)?)),
+                GOODBYE_KEY => frame = Some(FromServer::Goodbye(message_in(fields.bytes()?)?)),
+                other => fields.skip(other, SERVER_GOODBYE)?,
             }
-            _ => {}
         }
-    }
-    frame.ok_or_else(|| Broken::malformed("a ServerFrame says nothing"))
+        frame.ok_or("it says nothing")
+    };
+    read().map_err(Broken::Malformed)
 }
 
-fn read_reply(message: &[u8]) -> Result<ReplyFrame<'_>, Broken> {
+fn read_reply(message: &[u8]) -> Result<ReplyFrame<'_>, Wrong> {
+    const SEQUENCE_KEY: u64 = key(REPLY_SEQUENCE, VARINT) as u64;
+    const INDEX_KEY: u64 = key(REPLY_INDEX, VARINT) as u64;
+    const RESPONSE_KEY: u64 = key(REPLY_RESPONSE, LENGTH_DELIMITED) as u64;
+    const REFUSAL_KEY: u64 = key(REPLY_REFUSAL, LENGTH_DELIMITED) as u64;
     let (mut sequence, mut index, mut result) = (0, 0, None);
-    for field in Fields::new(message) {
-        match field? {
-            (REPLY_SEQUENCE, Field::Varint(value)) => sequence = value,
-            (REPLY_INDEX, Field::Varint(value)) => index = value,
-            (REPLY_RESPONSE, Field::Bytes(response)) => result = Some(Ok(response)),
-            (REPLY_REFUSAL, Field::Bytes(refusal)) => result = Some(Err(Refusal::decode(refusal)?)),
-            (REPLY_SEQUENCE | REPLY_INDEX | REPLY_RESPONSE | REPLY_REFUSAL, _) => {
-                return Err(Broken::malformed("a field of Reply has the wrong wire type"));
-            }
-            _ => {}
+    let mut fields = Fields::new(message);
+    while let Some(key) = fields.key()? {
+        match key {
+            SEQUENCE_KEY => sequence = fields.varint()?,
+            INDEX_KEY => index = fields.varint()?,
+            RESPONSE_KEY => result = Some(Ok(fields.bytes()?)),
+            REFUSAL_KEY => result = Some(Err(message_in(fields.bytes()?)?)),
+            other => fields.skip(other, REPLY_REFUSAL)?,
         }
     }
-    let result = result.ok_or_else(|| Broken::malformed("a Reply has no result"))?;
+    let result = result.ok_or("a reply has no result")?;
     Ok(ReplyFrame { sequence, index, result })
 }
 
-fn put_reply_header(out: &mut BytesMut, sequence: u64, index: u64, result_len: usize) {
-    let reply_len =
-        varint_field_len(REPLY_SEQUENCE, sequence) + varint_field_len(REPLY_INDEX, index) + result_len;
-    let frame_len = key_len(SERVER_REPLY) + varint_len(reply_len as u64) + reply_len;
-    out.reserve(PREFIX + frame_len);
-    put_prefix(out, frame_len);
-    put_bytes_header(out, SERVER_REPLY, reply_len);
-    put_varint_field(out, REPLY_SEQUENCE, sequence);
-    put_varint_field(out, REPLY_INDEX, index);
+/// The messages in a frame that are not on the path of a call are read by prost.
+fn message_in<M: Message + Default>(bytes: &[u8]) -> Result<M, Wrong> {
+    M::decode(bytes).map_err(|_| "a message in it cannot be read")
 }
 
-fn put_prefix(out: &mut BytesMut, len: usize) {
-    out.put_u8(0);
+/// The prefix of a message of `len` bytes.
+fn head_of(len: usize) -> Head {
+    let mut head = Head::new();
+    head.byte(0);
     // Every limit on a message is far below 4 GiB, and is checked where the message comes from.
-    out.put_u32(u32::try_from(len).expect("a message is smaller than 4 GiB"));
+    head.big_endian(u32::try_from(len).expect("a message is smaller than 4 GiB"));
+    head
 }
 
 #[cfg(test)]

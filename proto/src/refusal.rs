@@ -50,7 +50,9 @@ impl Reason {
         const UNAUTHENTICATED: i32 = 16;
         match self {
             Self::Unspecified => UNKNOWN,
-            Self::UnknownObject | Self::UnknownHandle | Self::MissingKey | Self::Empty | Self::UnknownToken => NOT_FOUND,
+            Self::UnknownObject | Self::UnknownHandle | Self::MissingKey | Self::Empty | Self::UnknownToken => {
+                NOT_FOUND
+            }
             Self::UnknownOp => UNIMPLEMENTED,
             Self::WrongKind | Self::WrongType => FAILED_PRECONDITION,
             Self::Overflow => OUT_OF_RANGE,

@@ -483,7 +483,6 @@ fn is_same(left: &Key, right: &Key) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
 
     use alloc::string::ToString;
     use alloc::vec;

@@ -137,7 +137,11 @@ fn beside_this_program() -> Option<PathBuf> {
     let program = env::current_exe().ok()?;
     let folder = program.parent()?;
     // Cargo puts tests and examples one folder below the programs that they belong to.
-    [Some(folder), folder.parent()].into_iter().flatten().map(|folder| folder.join("holdfast")).find(|path| is_program(path))
+    [Some(folder), folder.parent()]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join("holdfast"))
+        .find(|path| is_program(path))
 }
 
 fn in_path() -> Option<PathBuf> {

@@ -24,7 +24,9 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// No answer came within the time that the call may take. It may or may not have been applied.
-    #[error("{op}: no answer within {timeout:?}, and it is not known whether the call was applied: look, or ask again with a longer timeout")]
+    #[error(
+        "{op}: no answer within {timeout:?}, and it is not known whether the call was applied: look, or ask again with a longer timeout"
+    )]
     Timeout {
         /// What was asked.
         op: &'static str,
@@ -33,14 +35,18 @@ pub enum Error {
     },
     /// The call could not be sent within the time that it may take, since too many others wait for their answers. It was
     /// not applied.
-    #[error("the call was not sent within {timeout:?}: too many others wait for the manager's answers; nothing was applied")]
+    #[error(
+        "the call was not sent within {timeout:?}: too many others wait for the manager's answers; nothing was applied"
+    )]
     Crowded {
         /// How long it waited in line.
         timeout: Duration,
     },
     /// The session has ended: the manager stopped or was killed, or the connection was cut. A call that had no answer
     /// may or may not have been applied. Every proxy of the session fails with this from now on; connect again.
-    #[error("the session with the manager at {address} has ended: {cause}; connect again, and look whether a call without an answer was applied")]
+    #[error(
+        "the session with the manager at {address} has ended: {cause}; connect again, and look whether a call without an answer was applied"
+    )]
     Ended {
         /// Where the manager was.
         address: Address,
@@ -84,7 +90,9 @@ pub enum ConnectError {
         cause: String,
     },
     /// It took too long.
-    #[error("no session with the manager at {address} within {timeout:?}: is the machine overloaded, or is something else listening there?")]
+    #[error(
+        "no session with the manager at {address} within {timeout:?}: is the machine overloaded, or is something else listening there?"
+    )]
     Timeout {
         /// Where.
         address: Address,

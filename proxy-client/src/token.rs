@@ -39,7 +39,8 @@ impl Token {
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [incarnation, secret] = [&self.incarnation[..], &self.secret].map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        let [incarnation, secret] =
+            [&self.incarnation[..], &self.secret].map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
         write!(f, "{FORMAT}.{}.{incarnation}.{secret}@{}", self.kind, self.address)
     }
 }
@@ -85,7 +86,14 @@ mod tests {
             let token = Token::new(2, [7; 16], vec![1; 32], address);
             assert_eq!(token.to_string().parse::<Token>().ok(), Some(token));
         }
-        for text in ["", "@", "holdfast1.2@unix:a", "holdfast2.2.AA.AA@unix:a", "holdfast1.x.AA.AA@unix:a", "holdfast1.2.AA.AA@unix:a"] {
+        for text in [
+            "",
+            "@",
+            "holdfast1.2@unix:a",
+            "holdfast2.2.AA.AA@unix:a",
+            "holdfast1.x.AA.AA@unix:a",
+            "holdfast1.2.AA.AA@unix:a",
+        ] {
             assert!(text.parse::<Token>().is_err(), "{text}");
         }
     }

@@ -213,7 +213,11 @@ mod tests {
         drop(wakes.scope(&Context::from_waker(&first_waker)));
         wakes.waker(Side::Stream).wake_by_ref();
         wakes.hand_over(&second_waker);
-        assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (1, 2), "it may not be acted upon");
+        assert_eq!(
+            (first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)),
+            (1, 2),
+            "it may not be acted upon"
+        );
     }
 
     #[test]

@@ -1,1 +1,30 @@
-//! Whole-system tests of Holdfast.
+//! Whole-system tests of Holdfast: real managers and real clients, each a process of its own.
+//!
+//! The tests are in `tests/`; this library is what they have in common. [`Manager`] is a manager process with chosen
+//! limits, [`Process`] any other, [`Raw`] a client that says whatever a test wants it to say, and [`Witness`] an honest
+//! client beside it that must never notice.
+//!
+//! - Every wait is for something, and ends with a panic after [`PATIENCE`].
+//! - Every process ends with the test that started it, also when that test is killed: its standard input closes.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
+
+mod manager;
+mod process;
+mod raw;
+mod wait;
+mod witness;
+
+pub use manager::{Manager, Setup};
+pub use process::Process;
+pub use raw::{Ended, Raw, Stream, call, handshake};
+pub use wait::{PATIENCE, until, until_async, within};
+pub use witness::Witness;
+
+/// The program that managers and workers are started from. It is built for the tests of this package alone.
+#[macro_export]
+macro_rules! program {
+    () => {
+        ::std::path::Path::new(env!("CARGO_BIN_EXE_holdfast-test-program"))
+    };
+}

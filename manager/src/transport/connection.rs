@@ -58,7 +58,11 @@ pub(crate) struct Shared {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, source: Source, shared: Arc<Shared>) {
+pub(crate) async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    source: Source,
+    shared: Arc<Shared>,
+) {
     let deadline = Instant::now() + AUTHENTICATE_WITHIN;
     let handshake = builder().handshake(io);
     let h2 = tokio::select! {
@@ -104,12 +108,7 @@ struct Connection<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    fn new(
-        mut h2: h2::server::Connection<Io, Bytes>,
-        deadline: Instant,
-        source: Source,
-        shared: Arc<Shared>,
-    ) -> Self {
+    fn new(mut h2: h2::server::Connection<Io, Bytes>, deadline: Instant, source: Source, shared: Arc<Shared>) -> Self {
         let gate = Arc::new(Gate::new(shared.authenticator.clone(), source));
         let keepalive = match source {
             // The kernel tells at once when the process at the other end of a Unix socket dies.
@@ -162,7 +161,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     fn handle_connect(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         if self.had_session {
-            return refuse(&mut respond, Status::failed_precondition("this connection had its session: open another connection"));
+            return refuse(
+                &mut respond,
+                Status::failed_precondition("this connection had its session: open another connection"),
+            );
         }
         let response = Response::builder().header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         let response = response.body(()).expect("a constant response");
@@ -207,6 +209,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn close(&mut self) {
         if !std::mem::replace(&mut self.closing, true) {
             self.h2.graceful_shutdown();
+            // h2 does not wake anyone for it, and what it has queued must leave.
+            self.wakes.waker(Side::Connection).wake_by_ref();
         }
     }
 }
@@ -264,7 +268,9 @@ struct Rare {
     /// Until the gate opens.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
     keepalive: Option<Keepalive>,
-    gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    gate: Arc<Gate>,
+    /// The next change of the gate, until it is shut.
+    change: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -284,7 +290,8 @@ impl Rare {
         Self {
             deadline: Some(Box::pin(sleep_until(deadline))),
             keepalive,
-            gate: Some(Box::pin(async move { gate.changed().await })),
+            change: Some(change(&gate)),
+            gate,
             stop: Some(Box::pin(stop.cancelled_owned())),
         }
     }
@@ -294,14 +301,16 @@ impl Rare {
             return Poll::Ready(Due::Stop);
         }
         match verdict {
-            Verdict::Shut if self.gate.take().is_some() => return Poll::Ready(Due::Shut),
+            Verdict::Shut if self.change.take().is_some() => return Poll::Ready(Due::Shut),
             Verdict::Shut => {}
             Verdict::Open => self.deadline = None,
             Verdict::Undecided => {}
         }
-        // The gate that was told to be open may yet be shut: its next change is waited for by the session's end alone,
-        // which closes the connection itself.
-        is_ready(&mut self.gate, cx);
+        if is_ready(&mut self.change, cx) {
+            // A gate that is open may yet be shut. What it is now is looked at again.
+            self.change = Some(change(&self.gate));
+            cx.waker().wake_by_ref();
+        }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
@@ -312,6 +321,12 @@ impl Rare {
             None => Poll::Pending,
         }
     }
+}
+
+/// The next change of a gate.
+fn change(gate: &Arc<Gate>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let gate = gate.clone();
+    Box::pin(async move { gate.changed().await })
 }
 
 /// Polls what is still waited for, once it is ready no more.

@@ -42,7 +42,10 @@ impl Listener {
             Address::Http(authority) => {
                 let found = authority.to_socket_addrs().map_err(|error| StartError::Listen(address.clone(), error))?;
                 let socket = found.into_iter().next().ok_or_else(|| {
-                    StartError::Listen(address.clone(), io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+                    StartError::Listen(
+                        address.clone(),
+                        io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
+                    )
                 })?;
                 if !socket.ip().is_loopback() && !beyond_loopback {
                     return Err(StartError::Exposed(address.clone()));
@@ -160,7 +163,10 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
     if metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0 {
         Ok(())
     } else {
-        let problem = format!("{} must be a folder that belongs to you with mode 0700: correct it, or listen elsewhere", folder.display());
+        let problem = format!(
+            "{} must be a folder that belongs to you with mode 0700: correct it, or listen elsewhere",
+            folder.display()
+        );
         Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
     }
 }

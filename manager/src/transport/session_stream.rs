@@ -122,7 +122,8 @@ impl SessionStream {
         let Some(message) = self.deframer.next().map_err(broken)? else { return Ok(false) };
         let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
         if received < self.received || received > self.replied {
-            let problem = format!("received is {received} after {}, and {} replies were sent", self.received, self.replied);
+            let problem =
+                format!("received is {received} after {}, and {} replies were sent", self.received, self.replied);
             return Err(Status::invalid_argument(problem));
         }
         self.received = received;
@@ -139,7 +140,9 @@ impl SessionStream {
                 self.end(Status::ok(""));
             }
             (State::Silent, Some(ClientSays::Hello(hello))) => self.handle_hello(&hello)?,
-            (State::Silent, _) => return Err(Status::failed_precondition("the first frame of a session must be Hello")),
+            (State::Silent, _) => {
+                return Err(Status::failed_precondition("the first frame of a session must be Hello"));
+            }
             (State::Open(_), Some(ClientSays::Hello(_))) => {
                 return Err(Status::failed_precondition("only the first frame of a session may be Hello"));
             }

@@ -589,7 +589,7 @@ proptest! {
         let mut stays = there(&dict);
         let mut seen: Vec<Datum> = Vec::new();
         let mut cursor = 0;
-        for seeds in between.iter().map(Vec::as_slice).chain(core::iter::repeat(&[][..])) {
+        for seeds in between.iter().map(Vec::as_slice).chain(core::iter::repeat_n(&[][..], 1000)) {
             let answer = dict.apply(scan(cursor, ScanWhat::Keys, bytes), &mut turn(1000, 0));
             let Answer::Done(Reply::Scan(page)) = answer else { panic!("{answer:?}") };
             seen.extend(page.entries.into_iter().filter_map(|entry| entry.key));
@@ -604,6 +604,7 @@ proptest! {
                 stays.retain(|entry| now.contains(entry));
             }
         }
+        prop_assert_eq!(cursor, 0, "the pages do not end");
         for (key, _) in stays {
             prop_assert_eq!(seen.iter().filter(|seen| naively_equal(seen, &key)).count(), 1, "{:?}", key);
         }

@@ -9,6 +9,7 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::{Buf, BufMut};
 use compact_str::CompactString;
@@ -184,7 +185,7 @@ fn put_opaque(opaque: &OpaqueDatum, out: &mut impl BufMut) {
 // Reading. Nesting is counted here and not in prost's context, which counts messages: a map takes three of them.
 
 /// Reads one field into `datum`, which may hold `depth` more containers inside each other.
-#[inline]
+#[inline(always)]
 fn merge_field<B: Buf>(
     datum: &mut Datum,
     (tag, wire_type): (u32, WireType),
@@ -192,7 +193,7 @@ fn merge_field<B: Buf>(
     context: &DecodeContext,
     depth: u32,
 ) -> Result<(), DecodeError> {
-    *datum = match tag {
+    let read = match tag {
         INTEGER => Datum::Integer(unzigzag(varint(wire_type, buf)?)),
         TEXT => Datum::Text(text(wire_type, buf)?),
         NULL => varint(wire_type, buf).map(|_| Datum::Null)?,
@@ -207,10 +208,15 @@ fn merge_field<B: Buf>(
         OPAQUE => Datum::Opaque(Box::new(opaque(wire_type, buf, context)?)),
         _ => return skip_field(wire_type, tag, buf, context.clone()),
     };
+    let was = mem::replace(datum, read);
+    if matches!(was, Datum::Unset) {
+        // Nearly always: to forget nothing takes less time than to drop it.
+        mem::forget(was);
+    }
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 fn varint(wire_type: WireType, buf: &mut impl Buf) -> Result<u64, DecodeError> {
     check_wire_type(WireType::Varint, wire_type)?;
     decode_varint(buf)
@@ -221,7 +227,7 @@ fn float(wire_type: WireType, buf: &mut impl Buf) -> Result<f64, DecodeError> {
     buf.try_get_f64_le().map_err(|_| unreadable("a float is cut off"))
 }
 
-#[inline]
+#[inline(always)]
 fn text(wire_type: WireType, buf: &mut impl Buf) -> Result<CompactString, DecodeError> {
     delimited(wire_type, buf, |text| CompactString::from_utf8(text))?
         .map_err(|_| unreadable("a text is not UTF-8: send it as bytes"))
@@ -232,7 +238,7 @@ fn bytes(wire_type: WireType, buf: &mut impl Buf) -> Result<Box<[u8]>, DecodeErr
 }
 
 /// Hands the content of a length-delimited field to `read`; without a copy if it lies in one piece.
-#[inline]
+#[inline(always)]
 fn delimited<B: Buf, T>(wire_type: WireType, buf: &mut B, read: impl FnOnce(&[u8]) -> T) -> Result<T, DecodeError> {
     check_wire_type(WireType::LengthDelimited, wire_type)?;
     let len = usize::try_from(decode_varint(buf)?).unwrap_or(usize::MAX);

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -73,11 +71,15 @@ fn the_other_frames_are_read() {
     let welcome = Welcome { session: vec![1; 16], incarnation: vec![2; 16], calls_in_flight: 3, frame_bytes: 4 };
     let client = |frame| ClientFrame { received: 7, frame }.encode_to_vec();
     let server = |frame| ServerFrame { frame: Some(frame) }.encode_to_vec();
-    let read = |frame: Option<Client>| read_client(&client(frame)).unwrap().frame.map(|says| alloc::format!("{says:?}"));
+    let read =
+        |frame: Option<Client>| read_client(&client(frame)).unwrap().frame.map(|says| alloc::format!("{says:?}"));
 
     assert_eq!(read(None), None);
     assert_eq!(read(Some(Client::Hello(hello.clone()))), Some(alloc::format!("{:?}", ClientSays::Hello(hello))));
-    assert_eq!(read(Some(Client::Goodbye(goodbye.clone()))), Some(alloc::format!("{:?}", ClientSays::Goodbye(goodbye.clone()))));
+    assert_eq!(
+        read(Some(Client::Goodbye(goodbye.clone()))),
+        Some(alloc::format!("{:?}", ClientSays::Goodbye(goodbye.clone())))
+    );
     assert_eq!(read_server(&server(Server::Welcome(welcome.clone()))).unwrap(), FromServer::Welcome(welcome));
     assert_eq!(read_server(&server(Server::Goodbye(goodbye.clone()))).unwrap(), FromServer::Goodbye(goodbye));
 }
@@ -90,13 +92,13 @@ fn unknown_fields_are_skipped_and_nonsense_is_refused() {
     assert_eq!(read_client(&message).unwrap(), FromClient { received: 5, frame: None });
 
     for nonsense in [
-        &[0x0b][..],                   // a group
-        &[0x00, 0x01],                 // field 0
-        &[0x0a, 0x01, 0x00],           // `received` as bytes
-        &[0x1a, 0x05, 0x00],           // a call longer than its frame
-        &[0x1a, 0x02, 0x0a, 0x00],     // a call whose sequence is bytes
-        &[0x08, 0xff],                 // half a varint
-        &[0x12, 0x02, 0x12, 0xff],     // a hello that ends in its name
+        &[0x0b][..],               // a group
+        &[0x00, 0x01],             // field 0
+        &[0x0a, 0x01, 0x00],       // `received` as bytes
+        &[0x1a, 0x05, 0x00],       // a call longer than its frame
+        &[0x1a, 0x02, 0x0a, 0x00], // a call whose sequence is bytes
+        &[0x08, 0xff],             // half a varint
+        &[0x12, 0x02, 0x12, 0xff], // a hello that ends in its name
     ] {
         assert!(matches!(read_client(nonsense), Err(Broken::Malformed(_))), "{nonsense:x?}");
     }

@@ -3,112 +3,171 @@
 //! <https://protobuf.dev/programming-guides/encoding/>
 
 use bytes::BytesMut;
-use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::Broken;
-
-const VARINT: u32 = 0;
+pub(super) const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
-const LENGTH_DELIMITED: u32 = 2;
+pub(super) const LENGTH_DELIMITED: u32 = 2;
 const FIXED32: u32 = 5;
 
-pub(super) fn varint_len(value: u64) -> usize {
-    encoded_len_varint(value)
+/// The longest varint.
+const VARINT_MAX: usize = 10;
+
+/// What is wrong with bytes that cannot be read.
+pub(super) type Wrong = &'static str;
+
+const TRUNCATED: Wrong = "it ends in the middle of a field";
+
+/// The key of a field: one byte, since the numbers of the frames' fields are small.
+pub(super) const fn key(tag: u32, wire_type: u32) -> u8 {
+    assert!(tag > 0 && tag < 16, "a key of one byte");
+    (tag << 3 | wire_type) as u8
 }
 
-pub(super) fn key_len(tag: u32) -> usize {
-    debug_assert!(tag < 16, "keys of one byte");
-    let _ = tag;
-    1
+pub(super) const fn varint_len(value: u64) -> usize {
+    // Seven bits a byte, and one byte for 0.
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// A field that is 0 is not written, as in every proto3 encoder.
-pub(super) fn varint_field_len(tag: u32, value: u64) -> usize {
-    if value == 0 { 0 } else { key_len(tag) + varint_len(value) }
+pub(super) const fn varint_field_len(value: u64) -> usize {
+    if value == 0 { 0 } else { 1 + varint_len(value) }
 }
 
-pub(super) fn put_varint_field(out: &mut BytesMut, tag: u32, value: u64) {
-    if value != 0 {
-        encode_varint(u64::from(tag << 3 | VARINT), out);
-        encode_varint(value, out);
+/// The length of a field of `len` bytes, without them.
+pub(super) const fn bytes_header_len(len: usize) -> usize {
+    1 + varint_len(len as u64)
+}
+
+/// The fields in front of the one part of a frame whose length varies, put together where the compiler sees their bounds
+/// and copied at once.
+pub(super) struct Head {
+    bytes: [u8; Self::MAX],
+    len: usize,
+}
+
+impl Head {
+    /// The prefix, four fields with a varint, and three lengths.
+    const MAX: usize = 5 + 7 * (1 + VARINT_MAX);
+
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; Self::MAX], len: 0 }
+    }
+
+    #[inline]
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    pub(super) fn big_endian(&mut self, number: u32) {
+        for byte in number.to_be_bytes() {
+            self.byte(byte);
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    #[inline]
+    pub(super) fn varint_field(&mut self, tag: u32, value: u64) {
+        if value != 0 {
+            self.byte(key(tag, VARINT));
+            self.varint(value);
+        }
+    }
+
+    #[inline]
+    pub(super) fn bytes_header(&mut self, tag: u32, len: usize) {
+        self.byte(key(tag, LENGTH_DELIMITED));
+        self.varint(len as u64);
+    }
+
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.bytes[..self.len]);
     }
 }
 
-pub(super) fn put_bytes_header(out: &mut BytesMut, tag: u32, len: usize) {
-    encode_varint(u64::from(tag << 3 | LENGTH_DELIMITED), out);
-    encode_varint(len as u64, out);
-}
-
-/// What a field holds, before its type is known.
-pub(super) enum Field<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    /// A fixed-width number: no frame has one, so its value is of no interest.
-    Fixed,
-}
-
-/// The fields of one message, in the order in which they were written.
+/// Reads the fields of a message, one after the other.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     pub(super) fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
-    fn varint(&mut self) -> Result<u64, Broken> {
-        // Nearly all varints in a frame have one byte.
-        if let [first, rest @ ..] = self.rest
-            && *first < 0x80
-        {
-            self.rest = rest;
-            return Ok(u64::from(*first));
-        }
-        Ok(prost::encoding::decode_varint(&mut self.rest)?)
+    /// The key of the next field, or `None` at the end.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Option<u64>, Wrong> {
+        if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
     }
 
-    fn take(&mut self, len: u64) -> Result<&'a [u8], Broken> {
-        match usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len)) {
-            Some((field, rest)) => {
+    #[inline]
+    pub(super) fn varint(&mut self) -> Result<u64, Wrong> {
+        match *self.rest {
+            // Nearly all varints in a frame have one byte.
+            [first, ref rest @ ..] if first < 0x80 => {
                 self.rest = rest;
-                Ok(field)
+                Ok(first.into())
             }
-            None => Err(Broken::malformed("a field is longer than its message")),
+            _ => self.long_varint(),
         }
     }
 
-    fn field(&mut self) -> Result<(u32, Field<'a>), Broken> {
-        let key = u32::try_from(self.varint()?).map_err(|_| Broken::malformed("a field number is too large"))?;
-        let tag = key >> 3;
+    fn long_varint(&mut self) -> Result<u64, Wrong> {
+        let mut value = 0;
+        for (at, byte) in self.rest.iter().take(VARINT_MAX).enumerate() {
+            // The bits of the tenth byte that do not fit are cut off, as in every decoder.
+            value |= u64::from(byte & 0x7f) << (7 * at);
+            if *byte < 0x80 {
+                self.rest = &self.rest[at + 1..];
+                return Ok(value);
+            }
+        }
+        Err(if self.rest.len() < VARINT_MAX { TRUNCATED } else { "a varint is longer than ten bytes" })
+    }
+
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Wrong> {
+        let len = self.varint()?;
+        self.take(len)
+    }
+
+    #[inline]
+    fn take(&mut self, len: u64) -> Result<&'a [u8], Wrong> {
+        let len = usize::try_from(len).map_err(|_| TRUNCATED)?;
+        let (field, rest) = self.rest.split_at_checked(len).ok_or(TRUNCATED)?;
+        self.rest = rest;
+        Ok(field)
+    }
+
+    /// Passes over a field that is not known, as a newer peer may send it. A known field of another wire type than its own
+    /// must not be taken for one: `known` is the largest number that is known.
+    #[cold]
+    pub(super) fn skip(&mut self, key: u64, known: u32) -> Result<(), Wrong> {
+        let tag = u32::try_from(key >> 3).map_err(|_| "a field number is too large")?;
         if tag == 0 {
-            return Err(Broken::malformed("field number 0"));
+            return Err("a field has the number 0");
         }
-        let field = match key & 7 {
-            VARINT => Field::Varint(self.varint()?),
-            LENGTH_DELIMITED => {
-                let len = self.varint()?;
-                Field::Bytes(self.take(len)?)
-            }
-            FIXED64 => self.take(8).map(|_| Field::Fixed)?,
-            FIXED32 => self.take(4).map(|_| Field::Fixed)?,
-            _ => return Err(Broken::malformed("a wire type that no field has")),
-        };
-        Ok((tag, field))
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u32, Field<'a>), Broken>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
+        if tag <= known {
+            return Err("a field has the wrong wire type");
         }
-        let field = self.field();
-        if field.is_err() {
-            self.rest = &[];
+        match key as u32 & 7 {
+            VARINT => self.varint().map(drop),
+            LENGTH_DELIMITED => self.bytes().map(drop),
+            FIXED64 => self.take(8).map(drop),
+            FIXED32 => self.take(4).map(drop),
+            _ => Err("a field has a wire type that is not in use"),
         }
-        Some(field)
     }
 }

@@ -66,7 +66,6 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use std::format;
     use std::string::ToString;

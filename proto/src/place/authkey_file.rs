@@ -1,10 +1,10 @@
 //! The file that the authkey is in.
 
+use std::format;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::format;
 use std::vec::Vec;
 
 use crate::scram::Authkey;
@@ -112,7 +112,6 @@ pub fn write_authkey_file(path: &Path, authkey: &Authkey) -> Result<(), AuthkeyF
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::string::ToString;

@@ -583,9 +583,9 @@ fn depth() {
     fn nest(levels: usize) -> serde_json::Value {
         (0..levels).fold(serde_json::Value::Bool(true), |value, _| vec![value].into())
     }
-    round(nest(64));
-    assert_eq!(to_datum(&nest(65)), Err(CodecError::TooDeep));
-    assert_eq!(CodecError::TooDeep.to_string(), "nested deeper than 64 levels");
+    round(nest(32));
+    assert_eq!(to_datum(&nest(33)), Err(CodecError::TooDeep));
+    assert_eq!(CodecError::TooDeep.to_string(), "nested deeper than 32 levels");
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Tree {
@@ -597,12 +597,12 @@ fn depth() {
     fn grow(levels: usize, wrap: fn(Box<Tree>) -> Tree) -> Tree {
         (0..levels).fold(Tree::Leaf, |tree, _| wrap(Box::new(tree)))
     }
-    round(grow(64, Tree::Some));
-    assert_eq!(to_datum(&grow(65, Tree::Some)), Err(CodecError::TooDeep));
-    round(grow(32, |inner| Tree::Tuple(inner, 1)));
-    assert_eq!(to_datum(&grow(33, |inner| Tree::Tuple(inner, 1))), Err(CodecError::TooDeep));
-    round(grow(32, |inner| Tree::Struct { inner }));
-    assert_eq!(to_datum(&grow(33, |inner| Tree::Struct { inner })), Err(CodecError::TooDeep));
+    round(grow(32, Tree::Some));
+    assert_eq!(to_datum(&grow(33, Tree::Some)), Err(CodecError::TooDeep));
+    round(grow(16, |inner| Tree::Tuple(inner, 1)));
+    assert_eq!(to_datum(&grow(17, |inner| Tree::Tuple(inner, 1))), Err(CodecError::TooDeep));
+    round(grow(16, |inner| Tree::Struct { inner }));
+    assert_eq!(to_datum(&grow(17, |inner| Tree::Struct { inner })), Err(CodecError::TooDeep));
 
     // Nothing but options: what is in them is not what bounds them.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -610,12 +610,12 @@ fn depth() {
     fn somes(levels: usize) -> Somes {
         (0..levels).fold(Somes(None), |inner, _| Somes(Some(Box::new(inner))))
     }
-    round(somes(64));
-    assert_eq!(to_datum(&somes(65)), Err(CodecError::TooDeep));
+    round(somes(32));
+    assert_eq!(to_datum(&somes(33)), Err(CodecError::TooDeep));
     assert_eq!(from_datum::<Somes>(Integer(5)), Err(CodecError::TooDeep));
     // And in a list the sets that stand for them count.
-    round(vec![somes(63)]);
-    assert_eq!(to_datum(&vec![somes(64)]), Err(CodecError::TooDeep));
+    round(vec![somes(31)]);
+    assert_eq!(to_datum(&vec![somes(32)]), Err(CodecError::TooDeep));
 }
 
 /// A source of values: the same for the same seed (splitmix64).

@@ -9,8 +9,8 @@ use std::time::Duration;
 use holdfast_proto::{
     Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
     DictGetManyRequest, DictGetManyResponse, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest,
-    DictScanRequest, DictScanResponse, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, DictUpdateResponse, Entry,
-    ScanWhat, dict, dict_compare_and_set_request,
+    DictScanRequest, DictScanResponse, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, DictUpdateResponse,
+    Entry, ScanWhat, dict, dict_compare_and_set_request,
 };
 use prost::Message;
 use serde::Serialize;
@@ -126,7 +126,10 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, M: Mode> 
     /// The values of many keys, in their order.
     ///
     /// What does not fit one answer is asked for in several, each of them atomic.
-    pub fn get_many<'a, Q: Serialize + ?Sized + 'a>(&self, keys: impl IntoIterator<Item = &'a Q>) -> M::Output<GetMany<V, M>>
+    pub fn get_many<'a, Q: Serialize + ?Sized + 'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a Q>,
+    ) -> M::Output<GetMany<V, M>>
     where
         K: Borrow<Q>,
     {
@@ -278,13 +281,21 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, M: Mode> 
 
     /// A plain copy with other entries put over it: Python's `d | other`. The shared dict is not changed;
     /// [`update`](Self::update) does that.
-    pub fn merge<C: FromIterator<(K, V)>>(&self, other: impl IntoIterator<Item = (K, V)>) -> M::Output<Scan<(K, V), C, M>> {
+    pub fn merge<C: FromIterator<(K, V)>>(
+        &self,
+        other: impl IntoIterator<Item = (K, V)>,
+    ) -> M::Output<Scan<(K, V), C, M>> {
         let mut scan = self.scanning(ScanWhat::Items, |entry| Ok((some(entry.key)?, some(entry.value)?)), C::from_iter);
         scan.after = other.into_iter().collect();
         self.remote.run(scan)
     }
 
-    fn scan<T, C>(&self, what: ScanWhat, each: fn(Entry) -> Result<T>, collect: fn(Vec<T>) -> C) -> M::Output<Scan<T, C, M>> {
+    fn scan<T, C>(
+        &self,
+        what: ScanWhat,
+        each: fn(Entry) -> Result<T>,
+        collect: fn(Vec<T>) -> C,
+    ) -> M::Output<Scan<T, C, M>> {
         self.remote.run(self.scanning(what, each, collect))
     }
 

@@ -253,7 +253,13 @@ impl<M: Mode> Manager<M> {
     }
 
     fn run<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
-        self.remote.run(Open { remote: self.remote.clone(), request: Some(request), way: None, make, _proxy: PhantomData })
+        self.remote.run(Open {
+            remote: self.remote.clone(),
+            request: Some(request),
+            way: None,
+            make,
+            _proxy: PhantomData,
+        })
     }
 }
 

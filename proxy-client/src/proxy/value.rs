@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use holdfast_proto::{
-    Datum, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, value, value_compare_and_set_request,
+    Datum, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, value,
+    value_compare_and_set_request,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -127,7 +127,11 @@ impl Writer<'_> {
             calls.outbox.truncate(before);
             return Err(Refusal::new(
                 holdfast_proto::Reason::ValueTooLarge,
-                format!("{}: the call has {bytes} bytes and the manager takes {} at most: store less at once", R::NAME, calls.frame_bytes),
+                format!(
+                    "{}: the call has {bytes} bytes and the manager takes {} at most: store less at once",
+                    R::NAME,
+                    calls.frame_bytes
+                ),
             )
             .into());
         }
@@ -156,6 +160,11 @@ impl Calls {
         }
     }
 
+    /// Whether a call can be made at once.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight < self.in_flight_max && self.outbox.len() < OUTBOX_BYTES
+    }
+
     /// Makes a call: `write` writes its frame. `waker` is for the reply, or for room if there is none; `ticket` is what
     /// the caller holds who was in line before, and is used up.
     pub(super) fn ask(
@@ -169,7 +178,9 @@ impl Calls {
             return Err(NotAsked::Ended(end.clone()));
         }
         self.note_deadline(deadline);
-        if self.in_flight >= self.in_flight_max || self.outbox.len() >= OUTBOX_BYTES {
+        // What was dropped before this call is given back before it, so that it has the room that this made.
+        self.put_closing();
+        if !self.has_room() {
             return Err(NotAsked::Line(self.stand_in_line(ticket, deadline, waker)));
         }
         if let Some(ticket) = ticket {
@@ -210,11 +221,11 @@ impl Calls {
     }
 
     fn note_deadline(&mut self, deadline: Option<Instant>) {
-        if let Some(new) = deadline {
-            if self.deadline.is_none_or(|earliest| new < earliest) {
-                self.deadline = Some(new);
-                self.deadline_is_new = true;
-            }
+        if let Some(new) = deadline
+            && self.deadline.is_none_or(|earliest| new < earliest)
+        {
+            self.deadline = Some(new);
+            self.deadline_is_new = true;
         }
     }
 
@@ -296,13 +307,7 @@ impl Calls {
 
     /// Moves what is to be sent into `out`.
     pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
-        while self.in_flight < self.in_flight_max
-            && let Some(handle) = self.closing.pop()
-        {
-            let request = CloseRequest { handle };
-            frame::put_call(&mut self.outbox, self.received, self.sequence + 1, 0, CloseRequest::OP, &request);
-            self.count(Pending::Abandoned);
-        }
+        self.put_closing();
         if self.leaving == Leaving::Wanted {
             let goodbye = client_frame::Frame::Goodbye(Goodbye::default());
             frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame: Some(goodbye) });
@@ -316,6 +321,17 @@ impl Calls {
         } else {
             out.extend_from_slice(&self.outbox);
             self.outbox.clear();
+        }
+    }
+
+    /// Writes the giving back of handles, as far as calls may be made.
+    fn put_closing(&mut self) {
+        while self.in_flight < self.in_flight_max
+            && let Some(handle) = self.closing.pop()
+        {
+            let request = CloseRequest { handle };
+            frame::put_call(&mut self.outbox, self.received, self.sequence + 1, 0, CloseRequest::OP, &request);
+            self.count(Pending::Abandoned);
         }
     }
 

@@ -12,8 +12,8 @@ use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{self, Deframer, FromServer};
 use holdfast_proto::scram::{Binding, ClientAwaitingChallenge, Failure, Nonce};
 use holdfast_proto::{
-    BeginRequest, BeginResponse, CONNECT_PATH, ClientFrame, FinishRequest, FinishResponse, Hello, PROTOCOL, TOKEN_METADATA,
-    Welcome, client_frame,
+    BeginRequest, BeginResponse, CONNECT_PATH, ClientFrame, FinishRequest, FinishResponse, Hello, PROTOCOL,
+    TOKEN_METADATA, Welcome, client_frame,
 };
 use http::{HeaderMap, Request};
 use prost::Message;
@@ -66,8 +66,8 @@ where
         .await?
     };
     let Begun { sender, send, recv, mut deframer, welcome } = begun;
-    let incarnation = <[u8; 16]>::try_from(&*welcome.incarnation)
-        .map_err(|_| talk.protocol("its incarnation is not a UUID"))?;
+    let incarnation =
+        <[u8; 16]>::try_from(&*welcome.incarnation).map_err(|_| talk.protocol("its incarnation is not a UUID"))?;
     // A reply holds one value, which came in a frame, or a page and one value.
     deframer.set_limit(welcome.frame_bytes as usize + PAGE_BYTES_MAX);
     let calls = Calls::new(&welcome);
@@ -99,7 +99,8 @@ impl Talk<'_> {
         let mut deframer = Deframer::new(HANDSHAKE_BYTES);
         loop {
             if let Some(message) = deframer.next().map_err(|error| self.protocol(error))? {
-                let FromServer::Welcome(welcome) = frame::read_server(message).map_err(|error| self.protocol(error))? else {
+                let FromServer::Welcome(welcome) = frame::read_server(message).map_err(|error| self.protocol(error))?
+                else {
                     return Err(self.protocol("it does not begin with Welcome"));
                 };
                 return Ok(Begun { sender, send, recv, deframer, welcome });
@@ -137,7 +138,8 @@ impl Talk<'_> {
     ) -> Result<(RecvStream, SendStream<Bytes>), ConnectError> {
         use base64::Engine as _;
         let token = base64::prelude::BASE64_STANDARD_NO_PAD.encode(token);
-        let request = post(CONNECT_PATH).header(TOKEN_METADATA, token).body(()).map_err(|error| self.protocol(error))?;
+        let request =
+            post(CONNECT_PATH).header(TOKEN_METADATA, token).body(()).map_err(|error| self.protocol(error))?;
         self.ready(sender).await?;
         let (response, send) = sender.send_request(request, false).map_err(|error| self.broken(&error))?;
         let (head, recv) = response.await.map_err(|error| self.broken(&error))?.into_parts();
@@ -152,7 +154,8 @@ impl Talk<'_> {
         method: &str,
         request: &Q,
     ) -> Result<A, ConnectError> {
-        let head = post(&format!("/holdfast.v1.AuthService/{method}")).body(()).map_err(|error| self.protocol(error))?;
+        let head =
+            post(&format!("/holdfast.v1.AuthService/{method}")).body(()).map_err(|error| self.protocol(error))?;
         self.ready(sender).await?;
         let (response, mut send) = sender.send_request(head, false).map_err(|error| self.broken(&error))?;
         let mut out = BytesMut::new();

@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The half of the socket that belongs to h2.
@@ -20,6 +21,8 @@ pub(super) struct PipeIo(pub(super) Arc<Pipe>);
 pub(super) struct Pipe {
     pub(super) socket: OwnedFd,
     state: Mutex<State>,
+    /// The socket took less than h2 had for it. Written under the lock that h2 is driven under.
+    is_full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,13 +33,11 @@ struct State {
     /// The peer has closed its half, or reading failed.
     end: Option<io::ErrorKind>,
     closed: bool,
-    /// The socket took less than h2 had for it.
-    is_full: bool,
 }
 
 impl Pipe {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, state: Mutex::default() }
+        Self { socket, state: Mutex::default(), is_full: AtomicBool::new(false) }
     }
 
     /// Gives h2 what was read; nothing means that the peer has closed.
@@ -58,21 +59,25 @@ impl Pipe {
 
     /// Whether something waits until the socket takes more.
     pub(super) fn is_full(&self) -> bool {
-        self.state.lock().is_full
+        self.is_full.load(Ordering::Relaxed)
     }
 
-    fn send(&self, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write(&self, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
-            let sent = sendmsg(&self.socket, buffers, &mut SendAncillaryBuffer::default(), flags);
+            // A small frame is one buffer, and the kernel has less to do for it.
+            let sent = match buffers {
+                [buffer] => send(&self.socket, buffer, flags),
+                _ => sendmsg(&self.socket, buffers, &mut SendAncillaryBuffer::default(), flags),
+            };
             match sent {
                 Ok(sent) => {
-                    self.state.lock().is_full = false;
+                    self.is_full.store(false, Ordering::Relaxed);
                     return Poll::Ready(Ok(sent));
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    self.state.lock().is_full = true;
+                    self.is_full.store(true, Ordering::Relaxed);
                     return Poll::Pending;
                 }
                 Err(errno) => return Poll::Ready(Err(errno.into())),
@@ -101,7 +106,7 @@ impl AsyncRead for PipeIo {
 
 impl AsyncWrite for PipeIo {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.send(&[io::IoSlice::new(bytes)])
+        self.0.write(&[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -109,7 +114,7 @@ impl AsyncWrite for PipeIo {
         _: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.send(buffers)
+        self.0.write(buffers)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -46,7 +46,11 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, it => it.poll_write_vectored(cx, buffers))
+        match buffers {
+            // A small frame is one buffer, and the kernel has less to do for it.
+            [buffer] => self.poll_write(cx, buffer),
+            _ => either!(self, it => it.poll_write_vectored(cx, buffers)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -74,12 +74,12 @@ impl Session {
     }
 
     async fn open_in_time(target: &Target) -> Result<Arc<Self>, ConnectError> {
-        let unreachable = |error: io::Error| ConnectError::Unreachable {
-            address: target.address.clone(),
-            cause: error.to_string(),
-        };
+        let unreachable =
+            |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
         match &target.address {
-            Address::Unix(path) => Self::drive(Socket::Unix(connect_unix(path).await.map_err(unreachable)?), target).await,
+            Address::Unix(path) => {
+                Self::drive(Socket::Unix(connect_unix(path).await.map_err(unreachable)?), target).await
+            }
             Address::Http(authority) => {
                 let socket = TcpStream::connect(authority).await.map_err(unreachable)?;
                 socket.set_nodelay(true).map_err(unreachable)?;
@@ -166,11 +166,13 @@ pub struct Call<E> {
     leads: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum State {
     New,
     InLine(Ticket),
     Asked(Asked),
+    /// It could not be made when it was sent ahead.
+    Failed(Error),
     Done,
 }
 
@@ -181,6 +183,30 @@ impl<E> fmt::Debug for Call<E> {
 }
 
 impl<E: Exchange> Call<E> {
+    /// Sends the call now, before it is awaited: several that are sent one after the other are in flight together.
+    ///
+    /// ```no_run
+    /// # async fn example(hits: holdfast::Dict<String, i64>, paths: Vec<String>) -> holdfast::Result<()> {
+    /// let calls: Vec<_> = paths.iter().map(|path| hits.add(path, 1).send()).collect();
+    /// for call in calls {
+    ///     call.await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A call for which there is no room, because too many are in flight, is sent when it is awaited after all.
+    pub fn send(mut self) -> Self {
+        let has_room = self.session.shared.calls.lock().has_room();
+        if has_room
+            && matches!(self.state, State::New)
+            && let Poll::Ready(Err(error)) = self.poll_ask(None, &Context::from_waker(Waker::noop()))
+        {
+            self.state = State::Failed(error);
+        }
+        self
+    }
+
     fn poll_ask(&mut self, ticket: Option<Ticket>, cx: &Context<'_>) -> Poll<Result<()>> {
         if ticket.is_none() {
             self.deadline = self.timeout.map(|timeout| Instant::now() + timeout);
@@ -189,7 +215,8 @@ impl<E: Exchange> Call<E> {
         let exchange = &mut self.exchange;
         let mut calls = shared.calls.lock();
         let asked = calls.ask(ticket, self.deadline, Some(cx.waker()), |writer| exchange.ask(Asking(writer)));
-        let alone = calls.is_alone();
+        // A task that does not wait cannot be woken by the socket.
+        let alone = calls.is_alone() && !cx.waker().will_wake(Waker::noop());
         drop(calls);
         match asked {
             Ok((asked, op)) => {
@@ -261,10 +288,14 @@ impl<E: Exchange> Call<E> {
             State::New => None,
             State::InLine(ticket) => Some(ticket),
             State::Asked(asked) => return self.poll_reply(asked, cx),
+            State::Failed(_) => match mem::replace(&mut self.state, State::Done) {
+                State::Failed(error) => return Poll::Ready(Err(error)),
+                _ => unreachable!("it was just found"),
+            },
             State::Done => panic!("a call was polled after it had its result"),
         };
-        match (ready!(self.poll_ask(ticket, cx)), self.state) {
-            (Ok(()), State::Asked(asked)) => self.poll_reply(asked, cx),
+        match (ready!(self.poll_ask(ticket, cx)), &self.state) {
+            (Ok(()), State::Asked(asked)) => self.poll_reply(*asked, cx),
             (Ok(()), _) => Poll::Pending,
             (Err(error), _) => Poll::Ready(Err(error)),
         }
@@ -289,7 +320,7 @@ impl<E> Call<E> {
         }
         let calls = &self.session.shared.calls;
         match mem::replace(&mut self.state, State::Done) {
-            State::New | State::Done => {}
+            State::New | State::Failed(_) | State::Done => {}
             State::InLine(ticket) => {
                 let next = calls.lock().leave_line(ticket);
                 if let Some(next) = next {

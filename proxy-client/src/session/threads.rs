@@ -110,9 +110,11 @@ impl Session {
         };
         let pipe = Arc::new(Pipe::new(socket));
         let late = || ConnectError::Timeout { address: target.address.clone(), timeout: target.connect_timeout };
-        let (wire, calls, peer) = block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
+        let (wire, calls, peer) =
+            block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
         let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
-        let session = Self { wire: Mutex::new(driven), calls: Mutex::new(calls), pipe, reading: AtomicBool::new(false), peer };
+        let session =
+            Self { wire: Mutex::new(driven), calls: Mutex::new(calls), pipe, reading: AtomicBool::new(false), peer };
         // The window that the handshake granted goes out with the first call, if not before.
         Ok(Arc::new(session))
     }
@@ -390,4 +392,3 @@ fn block_on<F: Future>(pipe: &Pipe, deadline: Instant, future: F) -> Option<F::O
         }
     }
 }
-

@@ -1,6 +1,7 @@
 //! The session stream as a client drives it.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +31,8 @@ pub(super) struct Wire<Io> {
     pub(super) deframer: Deframer,
     pub(super) wakes: SelfWake,
     outbox: Outbox,
+    /// Nothing has been read from the stream, so it wakes nobody yet.
+    is_new: bool,
     /// What the manager said before it stopped.
     goodbye: Option<String>,
     /// The connection ends when nobody can open a stream on it any more.
@@ -45,7 +48,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         deframer: Deframer,
     ) -> Self {
         let (wakes, outbox) = (SelfWake::default(), Outbox::default());
-        Self { connection, send, recv, deframer, wakes, outbox, goodbye: None, _sender: sender }
+        Self { connection, send, recv, deframer, wakes, outbox, is_new: true, goodbye: None, _sender: sender }
     }
 
     /// Sends what is to be sent and takes what has come, as far as the socket allows; `cx` is woken when it allows more.
@@ -57,9 +60,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
             self.send(calls, woken);
             // What sending raised is done by the poll that follows.
             self.wakes.take(Side::Connection);
-            let over = Pin::new(&mut self.connection).poll(&mut Context::from_waker(self.wakes.waker(Side::Connection)));
-            let came = self.wakes.take(Side::Stream);
-            self.receive(calls, woken)?;
+            let over =
+                Pin::new(&mut self.connection).poll(&mut Context::from_waker(self.wakes.waker(Side::Connection)));
+            // The stream was left when it had nothing more, so it wakes when something comes.
+            let came = self.wakes.take(Side::Stream) || mem::take(&mut self.is_new);
+            if came || over.is_ready() {
+                self.receive(calls, woken)?;
+            }
             if let Poll::Ready(result) = over {
                 return Err(self.ended(result.err()));
             }
@@ -142,7 +149,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 fn broken(broken: frame::Broken) -> End {
     End { cause: format!("the manager broke the protocol: {broken}") }
 }

@@ -1,0 +1,426 @@
+//! `holdfast serve`, as a person and a script see it.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use holdfast::blocking::{Dict, Manager};
+use holdfast::{Address, Options};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A user of this machine: with folders for sockets and settings, and an otherwise empty environment.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = tempfile::Builder::new().prefix("holdfast-test-").tempdir().unwrap();
+        for folder in ["run", "config"] {
+            fs::DirBuilder::new().mode(0o700).create(home.path().join(folder)).unwrap();
+        }
+        Self(home)
+    }
+
+    fn path(&self, of: &str) -> PathBuf {
+        self.0.path().join(of)
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.0.path());
+        command.env("XDG_RUNTIME_DIR", self.path("run")).env("XDG_CONFIG_HOME", self.path("config"));
+        command.current_dir(self.0.path());
+        command
+    }
+
+    fn holdfast(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_holdfast")));
+        command.args(arguments);
+        command
+    }
+
+    /// Runs a command that ends by itself.
+    fn run(&self, arguments: &[&str]) -> Finished {
+        Serve::start(&mut self.holdfast(arguments)).finish()
+    }
+
+    /// A manager that is ready, and the addresses that it printed.
+    fn serve(&self, arguments: &[&str]) -> (Serve, Vec<Address>) {
+        let serve = Serve::start(self.holdfast(&["serve", "--print-address"]).args(arguments));
+        let count = arguments.iter().filter(|argument| argument.starts_with("--listen=")).count().max(1);
+        let addresses = (0..count).map(|_| serve.line().parse().unwrap()).collect();
+        (serve, addresses)
+    }
+
+    fn default_authkey_file(&self) -> PathBuf {
+        self.path("config/holdfast/authkey")
+    }
+
+    fn connect(&self, address: &Address) -> Manager {
+        let options = Options::default().address(address.clone()).authkey_file(self.default_authkey_file());
+        Manager::connect_with(&options).unwrap()
+    }
+}
+
+/// A command that runs. Killed when dropped.
+struct Serve {
+    child: Child,
+    lines: Receiver<String>,
+    errors: Option<thread::JoinHandle<String>>,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+struct Finished {
+    status: ExitStatus,
+    output: String,
+    errors: String,
+}
+
+impl Serve {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (output, mut errors) = (BufReader::new(child.stdout.take().unwrap()), child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        Self { child, lines, errors: Some(errors) }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("the command was to print a line")
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    fn finish(mut self) -> Finished {
+        let process = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
+        let timeout = Timespec::try_from(PATIENCE).ok();
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], timeout.as_ref());
+        assert_eq!(ended, Ok(1), "the command was to end");
+        let status = self.child.wait().unwrap();
+        let errors = self.errors.take().unwrap().join().unwrap();
+        Finished { status, output: self.lines.iter().collect::<Vec<_>>().join("\n"), errors }
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // Errors mean that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    #[track_caller]
+    fn ended(&self, code: i32, says: &[&str]) {
+        assert_eq!(self.status.code(), Some(code), "{self:?}");
+        for says in says {
+            assert!(self.errors.contains(says), "{says:?} in {self:?}");
+        }
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// What a process in an environment of its own does: the same test, once more.
+const INNER: &str = "HOLDFAST_TEST_INNER";
+
+/// Runs a test of this file again as a client in this environment. Its own part is where [`INNER`] is set.
+fn run_as_client(home: &Home, test: &str, environment: &[(&str, &str)]) {
+    let mut command = home.command(&std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture"]).env(INNER, "1").envs(environment.iter().copied());
+    let finished = Serve::start(&mut command).finish();
+    assert!(finished.status.success() && finished.output.contains("1 passed"), "{finished:?}");
+}
+
+#[test]
+fn clients_find_a_manager_by_the_same_defaults() {
+    if std::env::var_os(INNER).is_some() {
+        let hits: Dict<String, u64> = Manager::connect_default().unwrap().dict("hits").unwrap();
+        hits.add("n", 1).unwrap();
+        return;
+    }
+    let home = Home::new();
+    let (serve, addresses) = home.serve(&[]);
+    let socket = home.path("run/holdfast/manager.sock");
+    assert_eq!(addresses, [Address::Unix(socket.clone())]);
+    run_as_client(&home, "clients_find_a_manager_by_the_same_defaults", &[]);
+    let hits: Dict<String, u64> = home.connect(&addresses[0]).dict("hits").unwrap();
+    assert_eq!(hits.get("n").unwrap(), Some(1));
+
+    // Nobody else can read any of it.
+    assert_eq!(mode(&home.default_authkey_file()), 0o600);
+    assert_eq!(mode(&home.path("config/holdfast")), 0o700);
+    assert_eq!(mode(&home.path("run/holdfast")), 0o700);
+    assert_eq!(mode(&socket), 0o600);
+    drop(hits);
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    finished.ended(0, &["serving at unix:", "authkey"]);
+    assert!(!socket.exists(), "the socket goes with it");
+}
+
+#[test]
+fn clients_and_managers_find_each_other_by_the_environment() {
+    if std::env::var_os(INNER).is_some() {
+        let hits: Dict<String, u64> = Manager::connect_default().unwrap().dict("hits").unwrap();
+        hits.add("n", 1).unwrap();
+        return;
+    }
+    let home = Home::new();
+    let address = format!("unix:{}", home.path("elsewhere.sock").display());
+    let authkey_file = home.path("a folder/that is new/key");
+    let environment = [("HOLDFAST_ADDRESS", &*address), ("HOLDFAST_AUTHKEY_FILE", authkey_file.to_str().unwrap())];
+    let serve = Serve::start(home.holdfast(&["serve", "--print-address"]).envs(environment));
+    assert_eq!(serve.line(), address);
+    assert_eq!(mode(&authkey_file), 0o600);
+    assert_eq!(mode(&home.path("a folder")), 0o700);
+    assert!(!home.default_authkey_file().exists());
+    run_as_client(&home, "clients_and_managers_find_each_other_by_the_environment", &environment);
+}
+
+#[test]
+fn an_authkey_file_is_made_once_and_kept() {
+    let home = Home::new();
+    let (serve, _) = home.serve(&[]);
+    let first = fs::read(home.default_authkey_file()).unwrap();
+    assert!(first.len() >= 43, "32 bytes in base64");
+    drop(serve);
+    let (_serve, addresses) = home.serve(&[]);
+    assert_eq!(fs::read(home.default_authkey_file()).unwrap(), first);
+    home.connect(&addresses[0]).status().unwrap();
+}
+
+#[test]
+fn a_second_manager_on_a_socket_is_told_of_the_first() {
+    let home = Home::new();
+    let (_serve, addresses) = home.serve(&[]);
+    let client = home.connect(&addresses[0]);
+    home.run(&["serve"]).ended(3, &["manager.sock", "another manager serves this socket"]);
+    client.status().unwrap();
+    home.connect(&addresses[0]).status().unwrap();
+}
+
+#[test]
+fn a_socket_that_a_killed_manager_left_is_taken_over() {
+    let home = Home::new();
+    let (serve, addresses) = home.serve(&[]);
+    let socket = home.path("run/holdfast/manager.sock");
+    drop(serve);
+    assert!(socket.exists(), "kill -9 leaves it");
+    let (_serve, again) = home.serve(&[]);
+    assert_eq!(addresses, again);
+    home.connect(&again[0]).status().unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_a_socket_is_left_alone() {
+    let home = Home::new();
+    let file = home.path("precious");
+    fs::write(&file, "data").unwrap();
+    home.run(&["serve", &format!("--listen=unix:{}", file.display())]).ended(3, &["precious", "not a socket"]);
+    assert_eq!(fs::read(&file).unwrap(), b"data");
+    home.run(&["serve", "--listen=unix:/nowhere/manager.sock"]).ended(3, &["/nowhere/manager.sock", "No such file"]);
+}
+
+#[test]
+fn a_folder_for_sockets_that_others_can_enter_is_refused() {
+    let home = Home::new();
+    fs::create_dir(home.path("run/holdfast")).unwrap();
+    fs::set_permissions(home.path("run/holdfast"), fs::Permissions::from_mode(0o755)).unwrap();
+    home.run(&["serve"]).ended(3, &["run/holdfast", "0700"]);
+}
+
+#[test]
+fn port_0_becomes_a_port_and_every_address_is_served() {
+    let home = Home::new();
+    let unix = format!("--listen=unix:{}", home.path("a.sock").display());
+    let (serve, addresses) = home.serve(&["--listen=http://127.0.0.1:0", &unix, "--listen=http://localhost:0"]);
+    let [Address::Http(first), Address::Unix(_), Address::Http(second)] = &*addresses else { panic!("{addresses:?}") };
+    assert!(!first.ends_with(":0") && !second.ends_with(":0") && first != second, "{addresses:?}");
+    for address in &addresses {
+        let hits: Dict<String, u64> = home.connect(address).dict("hits").unwrap();
+        hits.add("n", 1).unwrap();
+    }
+    let hits: Dict<String, u64> = home.connect(&addresses[0]).dict("hits").unwrap();
+    assert_eq!(hits.get("n").unwrap(), Some(3));
+    drop(hits);
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    finished.ended(0, &[]);
+    assert_eq!(finished.output, "", "nothing but the addresses is printed");
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_that_names_it() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", taken.local_addr().unwrap());
+    home.run(&["serve", "--listen", &address]).ended(3, &[&address, "in use"]);
+}
+
+#[test]
+fn sigterm_and_sigint_stop_it_in_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = Home::new();
+        let (serve, addresses) = home.serve(&[]);
+        let client = home.connect(&addresses[0]);
+        client.status().unwrap();
+        serve.signal(signal);
+        serve.finish().ended(0, &["stopping"]);
+        let error = client.status().unwrap_err().to_string();
+        assert!(error.contains("being stopped") && error.contains("connect again"), "{error}");
+    }
+}
+
+#[test]
+fn clients_that_do_not_leave_are_cut_off_in_the_end() {
+    let home = Home::new();
+    let (serve, addresses) = home.serve(&["--drain-timeout=100"]);
+    let Address::Unix(path) = &addresses[0] else { panic!("{addresses:?}") };
+    // A connection on which nothing is ever said is let go at once; one in the middle of HTTP/2 has to be cut.
+    let client = home.connect(&addresses[0]);
+    let large: Dict<u64, String> = client.new_dict().unwrap();
+    large.set(&1, &"x".repeat(1 << 20)).unwrap();
+    let silent = std::os::unix::net::UnixStream::connect(path).unwrap();
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    assert!(matches!(finished.status.code(), Some(0 | 5)), "{finished:?}");
+    drop(silent);
+}
+
+#[test]
+fn an_authkey_file_that_cannot_be_used_is_refused() {
+    let home = Home::new();
+    let file = home.path("key");
+    let serve = |file: &Path| home.run(&["serve", "--authkey-file", file.to_str().unwrap()]);
+    fs::write(&file, "0123456789abcdef0123456789abcdef").unwrap();
+    for exposed in [0o644, 0o640, 0o602] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(exposed)).unwrap();
+        serve(&file).ended(4, &["key", "accessible to others", "chmod 600"]);
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, "short").unwrap();
+    serve(&file).ended(4, &["no usable key"]);
+    serve(home.0.path()).ended(4, &[]);
+    assert!(!home.path("run/holdfast").exists(), "nothing was listened on");
+}
+
+#[test]
+fn wrong_arguments_are_told_with_what_is_right() {
+    let home = Home::new();
+    home.run(&["serve", "--listen", "tcp://localhost:1"]).ended(2, &["unix:PATH"]);
+    home.run(&["serve", "--listen", "http://localhost"]).ended(2, &["port is missing"]);
+    home.run(&["serve", "--threads", "0"]).ended(2, &["--threads"]);
+    home.run(&["serve", "--max-objects", "many"]).ended(2, &["--max-objects"]);
+    home.run(&["serve", "--private", "--print-address"]).ended(2, &["--private"]);
+    home.run(&["serv"]).ended(2, &["serve"]);
+    home.run(&[]).ended(2, &["Usage"]);
+}
+
+#[test]
+fn addresses_that_other_machines_can_reach_are_refused_unless_allowed() {
+    let home = Home::new();
+    let refused = home.run(&["serve", "--listen", "http://0.0.0.0:0"]);
+    refused.ended(3, &["0.0.0.0", "--insecure-plaintext"]);
+    home.run(&["serve", "--listen", "http://[::]:0"]).ended(3, &["--insecure-plaintext"]);
+    home.serve(&["--listen=http://127.0.0.1:0"]);
+    let (_serve, addresses) = home.serve(&["--listen=http://0.0.0.0:0", "--insecure-plaintext"]);
+    let Address::Http(authority) = &addresses[0] else { panic!("{addresses:?}") };
+    let port = authority.rsplit_once(':').unwrap().1;
+    home.connect(&format!("http://127.0.0.1:{port}").parse().unwrap()).status().unwrap();
+}
+
+#[test]
+fn a_limit_that_is_set_holds_and_is_named() {
+    let home = Home::new();
+    let (_serve, addresses) = home.serve(&["--max-objects=1"]);
+    let client = home.connect(&addresses[0]);
+    let _first: Dict<u64, u64> = client.new_dict().unwrap();
+    let refused = client.new_dict::<u64, u64>().unwrap_err();
+    assert_eq!(refused.reason(), Some(holdfast::Reason::Quota));
+    assert!(refused.to_string().contains("objects"), "{refused}");
+}
+
+#[test]
+fn help_tells_every_exit_code_and_variable() {
+    let home = Home::new();
+    let help = home.run(&["serve", "--help"]);
+    help.ended(0, &[]);
+    let codes = help.output.split("Exit codes:").nth(1).unwrap();
+    for code in 0..=5 {
+        assert!(codes.contains(&format!("  {code}  ")), "{code} in {codes}");
+    }
+    for name in ["HOLDFAST_ADDRESS", "HOLDFAST_AUTHKEY_FILE", "HOLDFAST_LOG", "--drain-timeout", "SIGTERM"] {
+        assert!(help.output.contains(name), "{name}");
+    }
+    home.run(&["--version"]).ended(0, &[]);
+}
+
+#[test]
+fn a_private_manager_ends_with_its_owner_and_takes_its_folder_along() {
+    // The library starts the command that HOLDFAST_PROGRAM names.
+    if std::env::var_os(INNER).is_some() {
+        let manager = Manager::start().unwrap();
+        let Address::Unix(socket) = manager.address() else { panic!("{:?}", manager.address()) };
+        let folder = socket.parent().unwrap().to_owned();
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(mode(&folder.join("authkey")), 0o600);
+        assert_eq!(fs::metadata(&folder).unwrap().uid(), rustix::process::geteuid().as_raw());
+        manager.status().unwrap();
+        manager.close();
+        assert!(!folder.exists());
+        return;
+    }
+    let home = Home::new();
+    let program = [("HOLDFAST_PROGRAM", env!("CARGO_BIN_EXE_holdfast"))];
+    run_as_client(&home, "a_private_manager_ends_with_its_owner_and_takes_its_folder_along", &program);
+    assert_eq!(fs::read_dir(home.path("run/holdfast")).unwrap().count(), 0);
+    // With nobody at the other end of standard input it ends at once.
+    let orphan = home.run(&["serve", "--private"]);
+    orphan.ended(0, &[]);
+    assert_eq!(fs::read_dir(home.path("run/holdfast")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_second_signal_stops_it_at_once() {
+    let home = Home::new();
+    let (serve, addresses) = home.serve(&["--drain-timeout=600000"]);
+    // A client that is stopped itself cannot leave: the test's own process would be too much, so a connection is held in
+    // the middle of a frame of HTTP/2.
+    let Address::Unix(path) = &addresses[0] else { panic!("{addresses:?}") };
+    let client = home.connect(&addresses[0]);
+    let held = std::os::unix::net::UnixStream::connect(path).unwrap();
+    client.status().unwrap();
+    serve.signal(Signal::TERM);
+    serve.signal(Signal::INT);
+    let finished = serve.finish();
+    assert!(matches!(finished.status.code(), Some(0 | 5)), "{finished:?}");
+    drop(held);
+}

@@ -1,0 +1,116 @@
+//! A manager process of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use holdfast::{Address, Authkey, Options, blocking};
+use holdfast_proto::place::read_authkey_file;
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// How a manager is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    program: PathBuf,
+    arguments: Vec<String>,
+    tcp: bool,
+}
+
+impl Setup {
+    /// The usual limits, on a Unix socket.
+    #[must_use]
+    pub fn new(program: &Path) -> Self {
+        Self { program: program.into(), arguments: Vec::new(), tcp: false }
+    }
+
+    /// Sets a limit, by its name.
+    #[must_use]
+    pub fn limit(mut self, name: &str, value: u64) -> Self {
+        self.arguments.push(format!("{name}={value}"));
+        self
+    }
+
+    /// Sets how long clients may take to leave when it stops.
+    #[must_use]
+    pub fn drain(self, drain: Duration) -> Self {
+        self.limit("drain_ms", u64::try_from(drain.as_millis()).unwrap())
+    }
+
+    /// Listens on a port of the loopback interface too: the second address.
+    #[must_use]
+    pub fn tcp(mut self) -> Self {
+        self.tcp = true;
+        self
+    }
+
+    /// Starts it, and returns when clients can connect.
+    #[must_use]
+    pub fn start(self) -> Manager {
+        let folder = tempfile::Builder::new().prefix("holdfast-test-").tempdir().unwrap();
+        let mut command = Command::new(&self.program);
+        command.arg("serve").arg(folder.path()).arg(if self.tcp { "unix,tcp" } else { "unix" }).args(&self.arguments);
+        let process = Process::start(&mut command);
+        let addresses = (0..1 + usize::from(self.tcp)).map(|_| process.line().parse().unwrap()).collect();
+        Manager { process, addresses, folder, program: self.program }
+    }
+}
+
+/// A manager process of a test's own. Killed when dropped.
+#[derive(Debug)]
+pub struct Manager {
+    /// The process.
+    pub process: Process,
+    /// Where it listens: a Unix socket, and a port if one was asked for.
+    pub addresses: Vec<Address>,
+    folder: TempDir,
+    program: PathBuf,
+}
+
+impl Manager {
+    /// The file with its authkey.
+    #[must_use]
+    pub fn authkey_file(&self) -> PathBuf {
+        self.folder.path().join("authkey")
+    }
+
+    /// Its authkey.
+    #[must_use]
+    pub fn authkey(&self) -> Authkey {
+        read_authkey_file(&self.authkey_file()).unwrap()
+    }
+
+    /// How to connect to it, over the Unix socket.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.options_at(0)
+    }
+
+    /// How to connect to one of its addresses.
+    #[must_use]
+    pub fn options_at(&self, address: usize) -> Options {
+        Options::default().address(self.addresses[address].clone()).authkey_file(self.authkey_file())
+    }
+
+    /// A new session.
+    pub async fn connect(&self) -> holdfast::Manager {
+        holdfast::Manager::connect_with(&self.options()).await.unwrap()
+    }
+
+    /// A new session of the blocking library.
+    #[must_use]
+    pub fn connect_blocking(&self) -> blocking::Manager {
+        blocking::Manager::connect_with(&self.options()).unwrap()
+    }
+
+    /// A process in one of the roles of the test program, whose default manager is this one.
+    #[must_use]
+    pub fn worker(&self, arguments: &[&str]) -> Process {
+        let mut command = Command::new(&self.program);
+        command.args(arguments);
+        command.env("HOLDFAST_ADDRESS", self.addresses[0].to_string());
+        command.env("HOLDFAST_AUTHKEY_FILE", self.authkey_file());
+        Process::start(&mut command)
+    }
+}
