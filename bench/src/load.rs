@@ -140,7 +140,7 @@ where
     E: Into<Error>,
 {
     let start_ns = now_ns();
-    let mut running = VecDeque::with_capacity(width);
+    let mut running: VecDeque<F> = VecDeque::with_capacity(width);
     for _ in 0..calls {
         if running.len() == width
             && let Some(oldest) = running.pop_front()

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a manager that other processes connect to
+    // Described by what it takes: a description here would replace the whole of that.
     Serve(ServeArgs),
 }
 

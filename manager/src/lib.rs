@@ -1,6 +1,6 @@
 //! The manager process of Holdfast, as a library: `holdfast serve` and programs that bring their own manager run it.
 //!
-//! A call's way through it: [`transport`] reads a frame from a session's stream, `session` finds the object behind the
+//! A call's way through it: `transport` reads a frame from a session's stream, `session` finds the object behind the
 //! handle, `engine` puts the call in order and applies it to the object in its `slot`, and the reply goes straight back.
 //! [`Server`] puts the parts together.
 //!

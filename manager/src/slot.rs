@@ -100,3 +100,86 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::limits::Limits;
+    use holdfast_objects::catalog::{AnyOp, AnyReply};
+    use holdfast_objects::{Answer, Ended, Room, SessionId, Turn};
+    use holdfast_proto::ops::Request;
+    use holdfast_proto::{Datum, DictGetRequest, DictSetRequest, dict};
+    use prost::Message;
+
+    fn ask<R: Request>(engine: &Engine, slot: &Slot, request: &R) -> Answer<AnyReply> {
+        let op = AnyOp::decode(R::KIND, R::OP, &request.encode_to_vec()).unwrap();
+        engine.apply(slot, SessionId([1; 16]), op).1
+    }
+
+    fn set(engine: &Engine, slot: &Slot) -> Answer<AnyReply> {
+        let request = DictSetRequest { key: Some(Datum::Integer(1)), value: Some(Datum::from(&*"x".repeat(1000))) };
+        ask(engine, slot, &request)
+    }
+
+    #[test]
+    fn a_panic_poisons_its_own_object_alone() {
+        let engine = Engine::new(Arc::new(Limits::default()));
+        let [victim, other] = [(); 2].map(|()| engine.create(dict::KIND, b"").unwrap());
+        for slot in [&victim, &other] {
+            assert!(matches!(set(&engine, slot), Answer::Done(_)));
+        }
+        let bytes = engine.usage().bytes();
+        let half = bytes / 2;
+        assert!(half > 1000);
+
+        // In the middle of a change, after which nobody can tell what is in it.
+        let grow = |object: &mut AnyObject| {
+            let session = SessionId([1; 16]);
+            let mut turn = Turn { index: 9, session, page_bytes: 1000, room: Room::new(1 << 20, "object_bytes") };
+            let request = DictSetRequest { key: Some(Datum::Integer(2)), value: Some(Datum::from(&*"y".repeat(5000))) };
+            let op = AnyOp::decode(DictSetRequest::KIND, DictSetRequest::OP, &request.encode_to_vec()).unwrap();
+            assert!(matches!(object.apply(op, &mut turn), Answer::Done(_)));
+            panic!("a fault of the test's own");
+        };
+        let refusal = victim.enter::<()>(grow).unwrap_err();
+        assert_eq!(refusal.why(), Reason::Poisoned);
+        assert_eq!(engine.usage().bytes(), half, "what it had counts no more");
+
+        // It says so to every later caller, and nothing reaches it any more.
+        let get = DictGetRequest { key: Some(Datum::Integer(1)) };
+        for _ in 0..3 {
+            let Answer::Refused(refusal) = ask(&engine, &victim, &get) else { panic!("it was answered") };
+            assert_eq!(refusal.why(), Reason::Poisoned);
+            assert!(refusal.message.contains("a fault of the test's own"), "{}", refusal.message);
+        }
+        engine.leave(&victim, SessionId([1; 16]), Ended::Lost);
+        // Others notice nothing.
+        assert!(matches!(ask(&engine, &other, &get), Answer::Done(_)));
+        assert!(matches!(set(&engine, &other), Answer::Done(_)));
+
+        victim.delete();
+        let Answer::Refused(refusal) = ask(&engine, &victim, &get) else { panic!("it was answered") };
+        assert_eq!(refusal.why(), Reason::UnknownObject);
+        assert_eq!(
+            (engine.usage().objects(), engine.usage().bytes()),
+            (2, half),
+            "it has its place until nobody has it"
+        );
+        drop(victim);
+        assert_eq!((engine.usage().objects(), engine.usage().bytes()), (1, half));
+        drop(other);
+        assert_eq!((engine.usage().objects(), engine.usage().bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_poisoned_object_that_is_dropped_leaves_nothing_in_the_counts() {
+        let engine = Engine::new(Arc::new(Limits::default()));
+        let slot = engine.create(dict::KIND, b"").unwrap();
+        assert!(matches!(set(&engine, &slot), Answer::Done(_)));
+        let refusal = slot.enter::<()>(|_| std::panic::panic_any(7)).unwrap_err();
+        assert!(refusal.message.contains("a panic without a message"), "{}", refusal.message);
+        drop(slot);
+        assert_eq!((engine.usage().objects(), engine.usage().bytes()), (0, 0));
+    }
+}

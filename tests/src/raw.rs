@@ -178,7 +178,6 @@ impl Raw {
 }
 
 /// The first message of a handshake, and what comes after it.
-#[must_use]
 pub fn handshake() -> (String, ClientAwaitingChallenge) {
     let mut random = [0; 18];
     getrandom::fill(&mut random).unwrap();

@@ -1,7 +1,5 @@
 //! Every method of every proxy, through both libraries. What is expected is written once, in `objects/promises.rs`.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::sync::OnceLock;
 
 use holdfast_tests::{Manager, Setup, program};

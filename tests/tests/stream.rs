@@ -165,13 +165,18 @@ async fn a_client_that_does_not_read_its_replies_is_slowed_and_costs_bounded_mem
     // Small requests for large replies. They need more than the windows on the way, so sending must come to a halt.
     let padding = Datum::from(&*"p".repeat(1000));
     let mut bytes = BytesMut::new();
-    let first = stream.sequence + 1;
+    let (first, received) = (stream.sequence + 1, stream.received);
     for sequence in first..first + REQUESTS {
         // A key that is not there costs nothing to answer; one that is there, 100 KiB. Every second call is padded.
         let request = if sequence % 2 == 0 {
-            call(0, sequence, dict, &DictGetRequest { key: Some(Datum::Integer(1)) })
+            call(received, sequence, dict, &DictGetRequest { key: Some(Datum::Integer(1)) })
         } else {
-            call(0, sequence, dict, &DictAddRequest { key: Some(padding.clone()), delta: Some(Datum::Integer(1)) })
+            call(
+                received,
+                sequence,
+                dict,
+                &DictAddRequest { key: Some(padding.clone()), delta: Some(Datum::Integer(1)) },
+            )
         };
         bytes.extend_from_slice(&request);
     }
@@ -425,6 +430,31 @@ async fn proxies_that_are_dropped_give_their_handles_back() {
 }
 
 #[tokio::test]
+async fn objects_that_are_opened_for_nobody_are_given_back() {
+    let manager = start();
+    let client = manager.connect().await;
+    let stopped = Stopped::new(&manager);
+    let mut calls: Vec<_> = (0..100).map(|_| Box::pin(client.new_dict::<u64, u64>())).collect();
+    assert!(calls.iter_mut().all(|call| call.as_mut().now_or_never().is_none()), "they are asked");
+    // The first half is dropped before the replies come, the second one when they have come.
+    let rest = calls.split_off(50);
+    drop(calls);
+    let hurried = client.with_timeout(Some(SHORT));
+    is_timeout(hurried.new_dict::<u64, u64>().await, Instant::now() - SHORT);
+    drop(stopped);
+    assert_eq!(client.status().await.unwrap().objects, 101);
+    drop(rest);
+    until_async("the objects go", async || (client.status().await.unwrap().objects == 0).then_some(())).await;
+
+    let client = manager.connect_blocking();
+    let hurried = client.with_timeout(Some(SHORT));
+    let stopped = Stopped::new(&manager);
+    is_timeout(hurried.new_dict::<u64, u64>(), Instant::now() - SHORT);
+    drop(stopped);
+    until("the object goes", || (client.status().unwrap().objects == 0).then_some(()));
+}
+
+#[tokio::test]
 async fn a_session_that_is_closed_has_given_everything_back() {
     let manager = start();
     let witness = manager.connect().await;
@@ -640,6 +670,7 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
     until_async("the callers call", async || counter.get(&0).await.unwrap().filter(|sum| *sum > 100)).await;
     let stopped = Stopped::new(&manager);
     let add = DictAddRequest { key: Some(Datum::Integer(1)), delta: Some(Datum::Integer(1)) };
+    let first = stream.sequence + 1;
     for _ in 0..200 {
         stream.call(dict, &add).await;
     }
@@ -649,7 +680,14 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
     let mut replies = 0;
     let ended = loop {
         match stream.next().await {
-            Ok(server_frame::Frame::Reply(_)) => replies += 1,
+            Ok(server_frame::Frame::Reply(reply)) => {
+                replies += 1;
+                assert_eq!(
+                    reply.sequence,
+                    first + replies - 1,
+                    "what is answered is what came first, and nothing twice"
+                );
+            }
             Ok(server_frame::Frame::Goodbye(goodbye)) => assert!(goodbye.message.contains("stopped"), "{goodbye:?}"),
             Ok(other) => panic!("{other:?}"),
             Err(ended) => break ended,
@@ -668,6 +706,27 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
     drop((raw, stream, client, counter, idle));
     assert_eq!(manager.process.line(), "Drained");
     assert!(manager.process.wait().success());
+}
+
+#[test]
+fn clients_whose_threads_are_elsewhere_do_not_hold_up_the_stop() {
+    // Nobody reads on a blocking session between calls, so nobody answers what HTTP/2 asks.
+    let mut manager = start();
+    let idle: Vec<_> = (0..2).map(|at| blocking::Manager::connect_with(&manager.options_at(at)).unwrap()).collect();
+    // The same with a runtime in which nobody waits.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asleep = runtime.block_on(manager.connect());
+    let began = Instant::now();
+    manager.process.signal(Signal::TERM);
+    assert_eq!(manager.process.line(), "Drained");
+    assert!(manager.process.wait().success());
+    assert!(began.elapsed() < Duration::from_secs(20), "long before the drain time is over: {:?}", began.elapsed());
+    let error = runtime.block_on(async { asleep.status().await }).unwrap_err();
+    assert!(matches!(&error, Error::Ended { cause, .. } if cause.contains("being stopped")), "{error:?}");
+    for idle in idle {
+        let error = idle.status().unwrap_err();
+        assert!(matches!(&error, Error::Ended { cause, .. } if cause.contains("being stopped")), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,10 @@ const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 /// A peer that may vanish without a word is asked for a sign of life this often, and has as long to give it.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// A connection that is being closed, and on which all has been said, waits this long for the peer to take note. One that
+/// reads does so at once; one whose thread is busy elsewhere must not hold up the manager's end.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How often a connection is polled again for what it did itself, before others get their turn.
 const ROUNDS: usize = 4;
 
@@ -193,6 +197,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             match due {
                 Due::Dead | Due::Unauthenticated => return Poll::Ready(()),
                 Due::Shut => self.close(),
+                Due::Lingered => {
+                    while self.unary.try_join_next().is_some() {}
+                    if self.session.is_none() && self.unary.is_empty() {
+                        return Poll::Ready(());
+                    }
+                    self.rare.linger();
+                }
                 Due::Stop => {
                     let stream = self.wakes.waker(Side::Stream).clone();
                     if let Some(session) = &mut self.session {
@@ -211,6 +222,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             self.h2.graceful_shutdown();
             // h2 does not wake anyone for it, and what it has queued must leave.
             self.wakes.waker(Side::Connection).wake_by_ref();
+            self.rare.linger();
+            self.wakes.waker(Side::Rare).wake_by_ref();
         }
     }
 }
@@ -271,6 +284,8 @@ struct Rare {
     gate: Arc<Gate>,
     /// The next change of the gate, until it is shut.
     change: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Since the connection is being closed.
+    linger: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -281,6 +296,8 @@ enum Due {
     Unauthenticated,
     /// The gate was shut for good.
     Shut,
+    /// The peer had time to take note of the end.
+    Lingered,
     /// The manager stops.
     Stop,
 }
@@ -291,14 +308,23 @@ impl Rare {
             deadline: Some(Box::pin(sleep_until(deadline))),
             keepalive,
             change: Some(change(&gate)),
+            linger: None,
             gate,
             stop: Some(Box::pin(stop.cancelled_owned())),
         }
     }
 
+    /// Tells in a while that the peer had time.
+    fn linger(&mut self) {
+        self.linger = Some(Box::pin(sleep_until(Instant::now() + LINGER)));
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, verdict: Verdict) -> Poll<Due> {
         if is_ready(&mut self.stop, cx) {
             return Poll::Ready(Due::Stop);
+        }
+        if is_ready(&mut self.linger, cx) {
+            return Poll::Ready(Due::Lingered);
         }
         match verdict {
             Verdict::Shut if self.change.take().is_some() => return Poll::Ready(Due::Shut),

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests, short to write")]
-
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
 use std::ffi::{CString, OsString};
 use std::fmt::Debug;

@@ -1,6 +1,6 @@
 //! What was asked, and who waits for the answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::task::Waker;
 use std::time::Instant;
@@ -9,7 +9,11 @@ use bytes::BytesMut;
 use foldhash::fast::FixedState;
 use holdfast_proto::frame;
 use holdfast_proto::ops::Request;
-use holdfast_proto::{ClientFrame, CloseRequest, Goodbye, Refusal, Welcome, client_frame};
+use holdfast_proto::{
+    ClientFrame, CloseRequest, CreateRequest, CreateResponse, Goodbye, OpenRequest, Refusal, TakeUpRequest, Welcome,
+    client_frame,
+};
+use prost::Message;
 
 use super::{End, Reply};
 use crate::error::{Error, Result};
@@ -39,6 +43,8 @@ pub(super) struct Calls {
     /// Callers without room for their call, first come first served.
     line: VecDeque<InLine>,
     last_ticket: u64,
+    /// Calls that open a handle, by their number, until somebody has it.
+    opening: HashSet<u64>,
     /// Handles that nobody has a proxy for any more, still to be given back.
     closing: Vec<u32>,
     /// The earliest deadline that a pending call may have.
@@ -113,6 +119,7 @@ pub(super) enum Outcome {
 pub(crate) struct Writer<'a> {
     calls: &'a mut Calls,
     op: &'a mut &'static str,
+    opens: &'a mut bool,
 }
 
 impl Writer<'_> {
@@ -120,6 +127,8 @@ impl Writer<'_> {
     pub(crate) fn call<R: Request>(self, handle: u32, request: &R) -> Result<()> {
         let calls = self.calls;
         *self.op = R::NAME;
+        *self.opens =
+            R::KIND == OpenRequest::KIND && [OpenRequest::OP, CreateRequest::OP, TakeUpRequest::OP].contains(&R::OP);
         let before = calls.outbox.len();
         frame::put_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request);
         let bytes = calls.outbox.len() - before - frame::PREFIX;
@@ -151,6 +160,7 @@ impl Calls {
             outbox: BytesMut::new(),
             line: VecDeque::new(),
             last_ticket: 0,
+            opening: HashSet::new(),
             closing: Vec::new(),
             deadline: None,
             deadline_is_new: false,
@@ -186,10 +196,13 @@ impl Calls {
         if let Some(ticket) = ticket {
             self.line.retain(|other| other.ticket != ticket);
         }
-        let mut op = "";
-        write(Writer { calls: self, op: &mut op }).map_err(NotAsked::Error)?;
+        let (mut op, mut opens) = ("", false);
+        write(Writer { calls: self, op: &mut op, opens: &mut opens }).map_err(NotAsked::Error)?;
         self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
         let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline });
+        if opens {
+            self.opening.insert(asked.0);
+        }
         Ok((asked, op))
     }
 
@@ -257,7 +270,12 @@ impl Calls {
                 Outcome::Expired
             }
             Some(Pending::Answered(_)) => match self.pending.remove(&asked.0) {
-                Some(Pending::Answered(answer)) => Outcome::Answered(answer),
+                Some(Pending::Answered(answer)) => {
+                    if !self.opening.is_empty() {
+                        self.opening.remove(&asked.0);
+                    }
+                    Outcome::Answered(answer)
+                }
                 _ => unreachable!("it was just found"),
             },
             Some(Pending::Abandoned) | None => {
@@ -269,9 +287,25 @@ impl Calls {
     /// The caller does not wait any more. The call may still be applied.
     pub(super) fn abandon(&mut self, asked: Asked) {
         match self.pending.get_mut(&asked.0) {
-            Some(Pending::Answered(_)) => drop(self.pending.remove(&asked.0)),
+            Some(Pending::Answered(_)) => {
+                if let Some(Pending::Answered(answer)) = self.pending.remove(&asked.0) {
+                    self.give_back(asked.0, &answer);
+                }
+            }
             Some(pending) => *pending = Pending::Abandoned,
             None => {}
+        }
+    }
+
+    /// Nobody wants this answer: a handle that it brings is given back.
+    fn give_back(&mut self, sequence: u64, answer: &Result<Reply, Refusal>) {
+        if !self.opening.is_empty()
+            && self.opening.remove(&sequence)
+            && let Ok(reply) = answer
+            // The handle is the same field in the responses to all calls that open one.
+            && let Ok(CreateResponse { handle }) = CreateResponse::decode(&*reply.body)
+        {
+            self.close_handle(handle);
         }
     }
 
@@ -285,7 +319,10 @@ impl Calls {
         self.received += 1;
         self.in_flight = self.in_flight.saturating_sub(1);
         match self.pending.get_mut(&sequence) {
-            Some(Pending::Abandoned) => drop(self.pending.remove(&sequence)),
+            Some(Pending::Abandoned) => {
+                self.pending.remove(&sequence);
+                self.give_back(sequence, &answer);
+            }
             Some(Pending::Answered(_)) | None => {
                 return Err(format!("the manager answered call {sequence}, which was not open"));
             }

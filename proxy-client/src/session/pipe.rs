@@ -80,6 +80,11 @@ impl Pipe {
                     self.is_full.store(true, Ordering::Relaxed);
                     return Poll::Pending;
                 }
+                // The peer is gone. What it said before that is still to be read, and tells more than this.
+                Err(Errno::PIPE | Errno::CONNRESET) => {
+                    self.is_full.store(false, Ordering::Relaxed);
+                    return Poll::Ready(Ok(buffers.iter().map(|buffer| buffer.len()).sum()));
+                }
                 Err(errno) => return Poll::Ready(Err(errno.into())),
             }
         }

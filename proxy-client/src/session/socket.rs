@@ -30,6 +30,19 @@ macro_rules! either {
     };
 }
 
+/// Takes what cannot be written for written when the peer is gone: what it said before that is still to be read, and tells
+/// more than the failure to write.
+fn unless_gone(written: Poll<io::Result<usize>>, bytes: usize) -> Poll<io::Result<usize>> {
+    match written {
+        Poll::Ready(Err(error))
+            if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+        {
+            Poll::Ready(Ok(bytes))
+        }
+        written => written,
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(self, it => it.poll_read(cx, buffer))
@@ -38,7 +51,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, it => it.poll_write(cx, bytes))
+        unless_gone(either!(self, it => it.poll_write(cx, bytes)), bytes.len())
     }
 
     fn poll_write_vectored(
@@ -49,7 +62,10 @@ impl AsyncWrite for Socket {
         match buffers {
             // A small frame is one buffer, and the kernel has less to do for it.
             [buffer] => self.poll_write(cx, buffer),
-            _ => either!(self, it => it.poll_write_vectored(cx, buffers)),
+            _ => {
+                let written = either!(self, it => it.poll_write_vectored(cx, buffers));
+                unless_gone(written, buffers.iter().map(|buffer| buffer.len()).sum())
+            }
         }
     }
 

@@ -102,14 +102,17 @@ impl Session {
     /// Connects, authenticates and opens a session, within the target's time.
     pub(crate) fn open(target: &Target) -> Result<Arc<Self>, ConnectError> {
         let deadline = Instant::now() + target.connect_timeout;
-        let unreachable =
-            |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
+        let late = || ConnectError::Timeout { address: target.address.clone(), timeout: target.connect_timeout };
+        let unreachable = |error: io::Error| match error.kind() {
+            // What a socket says whose backlog stayed full, and a host that did not answer.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(),
+            _ => ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() },
+        };
         let socket: OwnedFd = match &target.address {
             Address::Unix(path) => connect_unix(path, target.connect_timeout).map_err(unreachable)?,
             Address::Http(authority) => connect_tcp(authority, deadline).map_err(unreachable)?.into(),
         };
         let pipe = Arc::new(Pipe::new(socket));
-        let late = || ConnectError::Timeout { address: target.address.clone(), timeout: target.connect_timeout };
         let (wire, calls, peer) =
             block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
         let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
