@@ -4,9 +4,8 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::thread;
 
-use holdfast_manager::{Config, Limits, Listen, Server, StartError, Stopped, run_private};
+use holdfast_manager::{Config, Limits, Listen, Server, StartError, Stopped, raise_file_limit, run_private};
 use holdfast_proto::place::{Address, create_authkey_file, default_address, default_authkey_file};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -118,15 +117,6 @@ fn print(lines: &[String]) {
 fn threads(asked: Option<u16>) -> usize {
     // Measured: on two CPUs one thread serves more than two, since the clients need the other. See ARCHITECTURE.md.
     asked.map_or_else(|| (thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 8), usize::from)
-}
-
-/// Every connection takes a file descriptor, and the usual soft limit is for programs that still use `select`.
-fn raise_file_limit() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current < maximum {
-        // Not being allowed to is no reason not to start: connections beyond the limit wait.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    }
 }
 
 /// The signals that stop a manager.

@@ -8,6 +8,7 @@
 
 mod auth;
 mod engine;
+mod file_limit;
 mod limits;
 mod private;
 mod registry;
@@ -17,6 +18,7 @@ mod slot;
 mod tokens;
 mod transport;
 
+pub use file_limit::raise_file_limit;
 pub use limits::Limits;
 pub use private::run_private;
 pub use server::{Config, Listen, Server, StartError, Stopped};

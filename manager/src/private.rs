@@ -13,8 +13,10 @@ use rustix::process::{PidfdFlags, getppid, pidfd_open};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::file_limit::raise_file_limit;
 use crate::limits::Limits;
 use crate::server::{Config, Listen, Server, StartError, Stopped};
+use crate::transport::make_private_folder;
 
 /// The owner is gone or wants no more: there is hardly anybody to wait for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -32,6 +34,7 @@ pub async fn run_private(
     threads: usize,
     ready: impl FnOnce(&Address, &Path),
 ) -> Result<Stopped, StartError> {
+    raise_file_limit();
     // Before anything else: an owner that dies from now on is noticed.
     let owner_gone = watch_owner().map_err(StartError::System)?;
     let folder = Folder::make().map_err(StartError::System)?;
@@ -86,7 +89,10 @@ impl Folder {
         // The path of a Unix socket has 107 bytes at most, and some systems keep their runtime folders deep down.
         let fits = parent.as_os_str().len() + name.len() + SOCKET.len() + 2 <= 107;
         let folder = if fits { parent.join(name) } else { PathBuf::from("/tmp").join(format!("holdfast-{name}")) };
-        DirBuilder::new().recursive(fits).mode(0o700).create(&folder)?;
+        if fits {
+            make_private_folder(&parent)?;
+        }
+        DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
     }
 }

@@ -148,8 +148,8 @@ impl Session {
             }
             Ask::Close(request) => {
                 let key = self.key(request.handle)?;
-                let slot = self.handles.remove(key);
-                self.store.engine.leave(&slot, SessionId(*self.id.as_bytes()), Ended::Closed);
+                // The session goes on, and may have another handle to the same object: nothing of it is left yet.
+                drop(self.handles.remove(key));
                 Reply::Close(CloseResponse {})
             }
             Ask::Delete(request) => {

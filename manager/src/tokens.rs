@@ -64,9 +64,8 @@ impl Tokens {
             Refusal::new(Reason::Quota, format!("the system has no randomness for a token ({error}): try again"))
         })?;
 
-        let expired = self.sweep(now);
+        drop(self.sweep(now));
         let mut state = self.state.lock();
-        drop(expired);
         if state.tokens.len() >= self.limit {
             return Err(Refusal::new(
                 Reason::Quota,

@@ -7,4 +7,4 @@ mod session_stream;
 mod unary;
 
 pub(crate) use connection::{Shared, serve};
-pub(crate) use listener::{Accepted, Listener};
+pub(crate) use listener::{Accepted, Listener, make_private_folder};

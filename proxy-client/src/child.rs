@@ -2,14 +2,15 @@
 
 use std::env;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, ChildStdin, Command, Stdio};
+use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use holdfast_proto::place::Address;
+use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -24,7 +25,7 @@ const PROGRAM_VARIABLE: &str = "HOLDFAST_PROGRAM";
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// More than the two lines that a manager says.
-const READY_BYTES: u64 = 64 << 10;
+const READY_BYTES: usize = 64 << 10;
 
 /// A manager that this process started: a child that ends when its standard input is closed, and so with this process,
 /// however that ends.
@@ -38,6 +39,8 @@ struct Running {
     process: process::Child,
     /// Open for as long as the manager is to live.
     lifeline: ChildStdin,
+    /// Where its socket and authkey are, which it removes itself unless it is killed.
+    folder: Option<PathBuf>,
 }
 
 impl fmt::Debug for Child {
@@ -47,8 +50,8 @@ impl fmt::Debug for Child {
 }
 
 impl Child {
-    /// Starts a manager, and returns when clients can connect to it.
-    pub(crate) fn start() -> Result<Self, ConnectError> {
+    /// Starts a manager, and returns when clients can connect to it, or when that takes longer than `patience`.
+    pub(crate) fn start(patience: Duration) -> Result<Self, ConnectError> {
         let (mut command, program) = command()?;
         let failed = |problem: String| ConnectError::Start(format!("{}: {problem}", program.display()));
         // A group of its own: Ctrl-C is for the program, which may still need its manager while it ends.
@@ -57,19 +60,18 @@ impl Child {
         let (Some(lifeline), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             unreachable!("both were piped");
         };
-        let mut running = Running { process, lifeline };
-        let mut lines = BufReader::new(output.take(READY_BYTES)).lines();
-        match (lines.next(), lines.next()) {
-            (Some(Ok(address)), Some(Ok(authkey_file))) => Ok(Self {
-                address: address.parse()?,
-                authkey_file: authkey_file.into(),
-                running: Mutex::new(Some(running)),
-            }),
-            // It has ended, and has said on standard error why.
-            _ => {
+        let mut running = Running { process, lifeline, folder: None };
+        match places(output, patience) {
+            Ok((address, authkey_file)) => {
+                let authkey_file = PathBuf::from(authkey_file);
+                running.folder = authkey_file.parent().filter(|folder| is_private(folder)).map(Path::to_owned);
+                Ok(Self { address: address.parse()?, authkey_file, running: Mutex::new(Some(running)) })
+            }
+            // If it has ended, it has said on standard error why.
+            Err(problem) => {
                 let _ = running.process.kill();
                 let status = running.process.wait().map(|status| status.to_string()).unwrap_or_default();
-                Err(failed(format!("it ended ({status}) before it was ready")))
+                Err(failed(format!("{problem} ({status})")))
             }
         }
     }
@@ -109,6 +111,41 @@ impl Running {
             }
         }
         let _ = self.process.wait();
+        if let Some(folder) = &self.folder {
+            // Most often it is gone already.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Whether a folder has a name that only a private manager gives.
+fn is_private(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("private-") || name.starts_with("holdfast-private-")
+}
+
+/// The two lines that a private manager says when clients can connect: its address, and its authkey file.
+fn places(mut output: ChildStdout, patience: Duration) -> Result<(String, String), String> {
+    let deadline = Instant::now() + patience;
+    let mut said = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&said);
+        if let [address, authkey_file, _] = text.splitn(3, '\n').collect::<Vec<_>>()[..] {
+            return Ok((address.to_owned(), authkey_file.to_owned()));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || said.len() > READY_BYTES {
+            return Err(format!("it was not ready within {patience:?}"));
+        }
+        let timeout = Timespec::try_from(left).ok();
+        // Interrupted or late, the deadline is looked at again.
+        if poll(&mut [PollFd::new(&output, PollFlags::IN)], timeout.as_ref()) == Ok(1) {
+            let mut chunk = [0; 1024];
+            match output.read(&mut chunk) {
+                Ok(read @ 1..) => said.extend_from_slice(&chunk[..read]),
+                _ => return Err("it ended before it was ready".to_owned()),
+            }
+        }
     }
 }
 
@@ -130,6 +167,8 @@ fn command() -> Result<(Command, PathBuf), ConnectError> {
     };
     let mut command = Command::new(&program);
     command.args(["serve", "--private"]);
+    // What leads clients to another manager is not for this one.
+    command.env_remove(ADDRESS_VARIABLE).env_remove(AUTHKEY_FILE_VARIABLE);
     Ok((command, program))
 }
 

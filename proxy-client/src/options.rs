@@ -74,7 +74,8 @@ impl Options {
         self
     }
 
-    /// How long connecting may take, with everything that belongs to it.
+    /// How long connecting may take, and how long a manager of one's own may take to start before that, with everything that belongs to it, but for the time in which the system finds the
+    /// address of a host in the blocking library.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -93,6 +94,10 @@ impl Options {
         self
     }
 
+    pub(crate) fn time_to_connect(&self) -> Duration {
+        self.connect_timeout
+    }
+
     pub(crate) fn default_call_timeout(&self) -> Option<Duration> {
         self.call_timeout
     }
@@ -108,10 +113,10 @@ impl Options {
 
     /// What is not set, from the environment and the defaults.
     pub(crate) fn resolve(&self) -> Result<Target, ConnectError> {
-        let address = match (&self.address, env::var(ADDRESS_VARIABLE)) {
+        let address = match (&self.address, env::var_os(ADDRESS_VARIABLE)) {
             (Some(address), _) => address.clone(),
-            (None, Ok(text)) => text.parse()?,
-            (None, Err(_)) => default_address(),
+            (None, Some(text)) => text.to_string_lossy().parse()?,
+            (None, None) => default_address(),
         };
         let authkey = match (&self.authkey, self.file_of_authkey()) {
             (Some(authkey), _) => authkey.clone(),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
-use h2::{Ping, PingPong, RecvStream};
 use holdfast_proto::{CONNECT_PATH, TOKEN_METADATA};
 use holdfast_stream::{SelfWake, Side};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -28,9 +28,6 @@ use crate::session::Store;
 
 /// A connection has this long to prove that it holds the authkey.
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
-
-/// A peer that may vanish without a word is asked for a sign of life this often, and has as long to give it.
-const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// A connection that is being closed, and on which all has been said, waits this long for the peer to take note. One that
 /// reads does so at once; one whose thread is busy elsewhere must not hold up the manager's end.
@@ -112,14 +109,9 @@ struct Connection<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    fn new(mut h2: h2::server::Connection<Io, Bytes>, deadline: Instant, source: Source, shared: Arc<Shared>) -> Self {
+    fn new(h2: h2::server::Connection<Io, Bytes>, deadline: Instant, source: Source, shared: Arc<Shared>) -> Self {
         let gate = Arc::new(Gate::new(shared.authenticator.clone(), source));
-        let keepalive = match source {
-            // The kernel tells at once when the process at the other end of a Unix socket dies.
-            Source::User(_) => None,
-            Source::Host(_) => h2.ping_pong().map(Keepalive::new),
-        };
-        let rare = Rare::new(deadline, keepalive, gate.clone(), shared.stop.clone());
+        let rare = Rare::new(deadline, gate.clone(), shared.stop.clone());
         Self {
             h2,
             wakes: SelfWake::default(),
@@ -195,7 +187,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let waker = self.wakes.waker(Side::Rare).clone();
         while let Poll::Ready(due) = self.rare.poll(&mut Context::from_waker(&waker), self.gate.verdict()) {
             match due {
-                Due::Dead | Due::Unauthenticated => return Poll::Ready(()),
+                Due::Unauthenticated => return Poll::Ready(()),
                 Due::Shut => self.close(),
                 Due::Lingered => {
                     while self.unary.try_join_next().is_some() {}
@@ -280,7 +272,6 @@ fn refuse(respond: &mut SendResponse<Bytes>, status: Status) {
 struct Rare {
     /// Until the gate opens.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
-    keepalive: Option<Keepalive>,
     gate: Arc<Gate>,
     /// The next change of the gate, until it is shut.
     change: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -290,8 +281,6 @@ struct Rare {
 }
 
 enum Due {
-    /// The peer gives no sign of life.
-    Dead,
     /// The time to authenticate is over.
     Unauthenticated,
     /// The gate was shut for good.
@@ -303,10 +292,9 @@ enum Due {
 }
 
 impl Rare {
-    fn new(deadline: Instant, keepalive: Option<Keepalive>, gate: Arc<Gate>, stop: CancellationToken) -> Self {
+    fn new(deadline: Instant, gate: Arc<Gate>, stop: CancellationToken) -> Self {
         Self {
             deadline: Some(Box::pin(sleep_until(deadline))),
-            keepalive,
             change: Some(change(&gate)),
             linger: None,
             gate,
@@ -342,10 +330,7 @@ impl Rare {
         {
             return Poll::Ready(Due::Unauthenticated);
         }
-        match &mut self.keepalive {
-            Some(keepalive) => keepalive.poll(cx).map(|()| Due::Dead),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     }
 }
 
@@ -362,35 +347,4 @@ fn is_ready(future: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>, cx: &
         *future = None;
     }
     ready
-}
-
-/// Asks a peer for a sign of life with HTTP/2 pings (RFC 9113, section 6.7).
-struct Keepalive {
-    ping_pong: PingPong,
-    timer: Pin<Box<tokio::time::Sleep>>,
-    waiting: bool,
-}
-
-impl Keepalive {
-    fn new(ping_pong: PingPong) -> Self {
-        Self { ping_pong, timer: Box::pin(sleep_until(Instant::now() + KEEPALIVE)), waiting: false }
-    }
-
-    /// `Ready` when the peer gives none.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.waiting && self.ping_pong.poll_pong(cx).is_ready() {
-                self.waiting = false;
-                self.timer.as_mut().reset(Instant::now() + KEEPALIVE);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if self.waiting || self.ping_pong.send_ping(Ping::opaque()).is_err() {
-                return Poll::Ready(());
-            }
-            self.waiting = true;
-            self.timer.as_mut().reset(Instant::now() + KEEPALIVE);
-        }
-    }
 }

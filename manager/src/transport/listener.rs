@@ -11,7 +11,7 @@ use holdfast_proto::place::{Address, runtime_folder};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::auth::Source;
@@ -19,6 +19,9 @@ use crate::server::StartError;
 
 /// Connections that the kernel keeps until they are accepted: several hundred clients may start at once.
 const BACKLOG: i32 = 4096;
+
+/// A host that has been silent for this long is asked for a sign of life, and has as long again to give it.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -141,10 +144,25 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 // A call is one small write: it must not wait for more.
                 stream.set_nodelay(true)?;
+                watch(&stream)?;
                 Ok(Accepted::Tcp(stream, Source::Host(peer.ip())))
             }
         }
     }
+}
+
+/// Lets the kernel end the connection when the host at the other end has vanished without a word.
+///
+/// Not HTTP/2's ping: a blocking client answers only while it makes a call, and a process that is stopped for a while is
+/// not one that is gone. The kernel at the other end answers for both.
+fn watch(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4).with_retries(4);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // The same for a peer that vanishes while something is on its way to it.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(2 * KEEPALIVE))?;
+    Ok(())
 }
 
 impl Drop for Listener {
@@ -157,7 +175,7 @@ impl Drop for Listener {
 }
 
 /// Makes the folder for sockets of this user, or checks that it is one that nobody else can enter.
-fn make_private_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let metadata = fs::symlink_metadata(folder)?;
     if metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0 {
@@ -168,5 +186,23 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
             folder.display()
         );
         Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_watches_peers_that_may_vanish() {
+        let address = "http://127.0.0.1:0".parse().expect("an address");
+        let listener = Listener::bind(&address, false).expect("a free port");
+        let Ok(Address::Http(authority)) = listener.address() else { panic!("it listens") };
+        let _client = TcpStream::connect(authority).await.expect("it listens");
+        let Accepted::Tcp(stream, _) = listener.accept().await else { panic!("it came over TCP") };
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.keepalive().ok(), Some(true));
+        assert_eq!(socket.tcp_keepalive_time().ok(), Some(KEEPALIVE));
+        assert_eq!(socket.tcp_nodelay().ok(), Some(true));
     }
 }

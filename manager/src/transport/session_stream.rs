@@ -76,7 +76,16 @@ impl SessionStream {
 
     /// The manager stops: what has come is answered, and nothing that comes later.
     pub(super) fn stop(&mut self, cx: &mut Context<'_>) {
-        if matches!(self.state, State::Silent | State::Open(_)) && self.poll_frames(cx).is_ok() {
+        // All that has come, although it may be more than one turn's worth. What the client must read first to make room
+        // for its reply stays unanswered: the end cannot wait for a client that does not read.
+        let mut before = None;
+        while matches!(self.state, State::Silent | State::Open(_)) && before != Some(self.replied) {
+            before = Some(self.replied);
+            if self.poll_frames(cx).is_err() {
+                return;
+            }
+        }
+        if matches!(self.state, State::Silent | State::Open(_)) {
             let goodbye = Goodbye { message: "the manager is being stopped".to_owned() };
             self.say(server_frame::Frame::Goodbye(goodbye));
             self.end(Status::ok(""));

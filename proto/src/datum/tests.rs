@@ -236,7 +236,7 @@ fn nesting_ends_at_the_limit() {
         assert_eq!(container(deepest).check(), Err(Invalid::TooDeep));
         for levels in [DEPTH + 1, 1000] {
             let error = Datum::decode(&*nested(levels, container)).unwrap_err().to_string();
-            assert!(error.contains("more than 64 levels"), "{error}");
+            assert!(error.contains("more than 32 levels"), "{error}");
         }
     }
 }

@@ -68,8 +68,9 @@ impl Manager<Async> {
 
     /// As [`start`](Self::start), with options; the address and authkey among them are not used.
     pub async fn start_with(options: &Options) -> Result<Self> {
+        let patience = options.time_to_connect();
         let failed = |error: tokio::task::JoinError| ConnectError::Start(error.to_string());
-        let child = tokio::task::spawn_blocking(Child::start).await.map_err(failed)??;
+        let child = tokio::task::spawn_blocking(move || Child::start(patience)).await.map_err(failed)??;
         let options = child.options(options);
         let session = tasks::Session::open(&options.resolve()?).await?;
         Ok(Self::of(session, &options, Some(child)))
@@ -124,7 +125,7 @@ impl Manager<Blocking> {
 
     /// As [`start`](Self::start), with options; the address and authkey among them are not used.
     pub fn start_with(options: &Options) -> Result<Self> {
-        let child = Child::start()?;
+        let child = Child::start(options.time_to_connect())?;
         let options = child.options(options);
         let session = threads::Session::open(&options.resolve()?)?;
         Ok(Self::of(session, &options, Some(child)))

@@ -98,6 +98,8 @@ struct InLine {
 
 /// Why a call was not made.
 pub(super) enum NotAsked {
+    /// There is no room, and there was no waker to stand in line with.
+    Full,
     /// There is no room: the caller stands in line.
     Line(Ticket),
     /// It cannot be made.
@@ -191,7 +193,11 @@ impl Calls {
         // What was dropped before this call is given back before it, so that it has the room that this made.
         self.put_closing();
         if !self.has_room() {
-            return Err(NotAsked::Line(self.stand_in_line(ticket, deadline, waker)));
+            // Nobody stands in line whom nobody could call: those behind would wait for it.
+            return Err(match waker {
+                Some(_) => NotAsked::Line(self.stand_in_line(ticket, deadline, waker)),
+                None => NotAsked::Full,
+            });
         }
         if let Some(ticket) = ticket {
             self.line.retain(|other| other.ticket != ticket);

@@ -197,26 +197,25 @@ impl<E: Exchange> Call<E> {
     ///
     /// A call for which there is no room, because too many are in flight, is sent when it is awaited after all.
     pub fn send(mut self) -> Self {
-        let has_room = self.session.shared.calls.lock().has_room();
-        if has_room
-            && matches!(self.state, State::New)
-            && let Poll::Ready(Err(error)) = self.poll_ask(None, &Context::from_waker(Waker::noop()))
+        if matches!(self.state, State::New)
+            && let Poll::Ready(Err(error)) = self.poll_ask(None, None)
         {
             self.state = State::Failed(error);
         }
         self
     }
 
-    fn poll_ask(&mut self, ticket: Option<Ticket>, cx: &Context<'_>) -> Poll<Result<()>> {
+    /// Makes the call if there is room. If there is none, `waker` stands in line; without one the call stays as it is.
+    fn poll_ask(&mut self, ticket: Option<Ticket>, waker: Option<&Waker>) -> Poll<Result<()>> {
         if ticket.is_none() {
             self.deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         }
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
         let mut calls = shared.calls.lock();
-        let asked = calls.ask(ticket, self.deadline, Some(cx.waker()), |writer| exchange.ask(Asking(writer)));
+        let asked = calls.ask(ticket, self.deadline, waker, |writer| exchange.ask(Asking(writer)));
         // A task that does not wait cannot be woken by the socket.
-        let alone = calls.is_alone() && !cx.waker().will_wake(Waker::noop());
+        let alone = calls.is_alone() && waker.is_some();
         drop(calls);
         match asked {
             Ok((asked, op)) => {
@@ -227,6 +226,7 @@ impl<E: Exchange> Call<E> {
                 }
                 Poll::Ready(Ok(()))
             }
+            Err(NotAsked::Full) => Poll::Pending,
             Err(NotAsked::Line(ticket)) => {
                 self.state = State::InLine(ticket);
                 if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -294,7 +294,7 @@ impl<E: Exchange> Call<E> {
             },
             State::Done => panic!("a call was polled after it had its result"),
         };
-        match (ready!(self.poll_ask(ticket, cx)), &self.state) {
+        match (ready!(self.poll_ask(ticket, Some(cx.waker()))), &self.state) {
             (Ok(()), State::Asked(asked)) => self.poll_reply(*asked, cx),
             (Ok(()), _) => Poll::Pending,
             (Err(error), _) => Poll::Ready(Err(error)),

@@ -161,6 +161,7 @@ impl Session {
                     let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
                     is_late.then(|| Err(Error::Crowded { timeout: timeout.unwrap_or_default() }))
                 }
+                Err(NotAsked::Full) => unreachable!("a thread has a waker"),
                 Err(NotAsked::Error(error)) => Some(Err(error)),
                 Err(NotAsked::Ended(end)) => Some(Err(self.peer.ended(&end))),
             }
