@@ -1,7 +1,6 @@
 //! Ways to put load on something that can be called, with the clock around them. They know no server: Holdfast, the
 //! echo and the `redis` crate are all driven by these.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -131,7 +130,7 @@ where
     Ok(Load { calls, start_ns, end_ns: now_ns(), single: None })
 }
 
-/// Calls from one task, `width` of them in flight: whenever the oldest has its reply, the next is sent.
+/// Calls from one task as redis-benchmark pipelines them: `width` are sent, all are waited for, and again.
 ///
 /// `call` sends the call at once, and gives the future of its reply.
 pub(crate) async fn pipelined<F, T, E>(width: usize, calls: u64, mut call: impl FnMut() -> F) -> Result<Load>
@@ -140,17 +139,15 @@ where
     E: Into<Error>,
 {
     let start_ns = now_ns();
-    let mut running: VecDeque<F> = VecDeque::with_capacity(width);
-    for _ in 0..calls {
-        if running.len() == width
-            && let Some(oldest) = running.pop_front()
-        {
-            oldest.await.map_err(Into::into)?;
+    let mut running: Vec<F> = Vec::with_capacity(width);
+    let mut left = calls;
+    while left > 0 {
+        let now = left.min(width as u64);
+        left -= now;
+        running.extend((0..now).map(|_| call()));
+        for reply in running.drain(..) {
+            reply.await.map_err(Into::into)?;
         }
-        running.push_back(call());
-    }
-    for last in running {
-        last.await.map_err(Into::into)?;
     }
     Ok(Load { calls, start_ns, end_ns: now_ns(), single: None })
 }
