@@ -16,7 +16,7 @@ use crate::exit::Exit;
 pub(crate) fn serve(args: ServeArgs) -> Exit {
     let filter = tracing_subscriber::EnvFilter::builder().with_env_var("HOLDFAST_LOG");
     let filter = filter.with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
     raise_file_limit();
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -60,11 +60,11 @@ async fn serve_others(args: ServeArgs, mut signals: Signals) -> Exit {
     if args.print_address {
         print(&server.addresses().iter().map(Address::to_string).collect::<Vec<_>>());
     }
-    say(&server, &authkey_file);
+    introduce(&server, &authkey_file);
     let (first, again) = tokio::sync::oneshot::channel();
     let served = server.run(async move {
         signals.next().await;
-        eprintln!("holdfast: stopping; a second signal stops at once");
+        say("stopping; a second signal stops at once");
         let _ = first.send(signals);
     });
     let second = async {
@@ -96,16 +96,21 @@ fn end(served: Result<Stopped, StartError>) -> Exit {
 }
 
 fn fail(exit: Exit, error: &dyn std::error::Error) -> Exit {
-    eprintln!("holdfast: {error}");
+    say(&error.to_string());
     exit
 }
 
 /// Tells a person where the manager is.
-fn say(server: &Server, authkey_file: &std::path::Path) {
+fn introduce(server: &Server, authkey_file: &std::path::Path) {
     for address in server.addresses() {
-        eprintln!("holdfast: serving at {address}");
+        say(&format!("serving at {address}"));
     }
-    eprintln!("holdfast: the authkey is in {}", authkey_file.display());
+    say(&format!("the authkey is in {}", authkey_file.display()));
+}
+
+/// Says something to a person. Nobody hearing it is no reason to end, as it would be for `eprintln!`.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "holdfast: {text}");
 }
 
 /// Prints lines for a program, at once. Nobody reading them is no reason to end.

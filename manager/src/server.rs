@@ -151,6 +151,10 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stop => break,
+                // A listener ends only by a fault: a manager that nobody can reach must not seem to live.
+                Some(_) = accepting.join_next() => {
+                    return Err(StartError::System(io::Error::other("a listener has failed")));
+                }
                 _ = sweep.tick() => drop(self.shared.store.tokens.sweep(Instant::now())),
             }
         }

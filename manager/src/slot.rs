@@ -59,9 +59,10 @@ impl Slot {
             Err(panic) => {
                 let fault = message_of(&*panic);
                 self.usage.exchange_bytes(before, 0);
-                tracing::error!(kind = self.kind, fault, "an object panicked and is poisoned");
                 let refusal = poisoned(&fault);
                 *state = State::Poisoned(fault);
+                drop(state);
+                tracing::error!(kind = self.kind, %refusal, "an object panicked and is poisoned");
                 Err(refusal)
             }
         }

@@ -41,6 +41,8 @@ struct Running {
     lifeline: ChildStdin,
     /// Where its socket and authkey are, which it removes itself unless it is killed.
     folder: Option<PathBuf>,
+    /// The process that started it. A fork of it must not end what its parent still uses.
+    owner: u32,
 }
 
 impl fmt::Debug for Child {
@@ -56,16 +58,22 @@ impl Child {
         let failed = |problem: String| ConnectError::Start(format!("{}: {problem}", program.display()));
         // A group of its own: Ctrl-C is for the program, which may still need its manager while it ends.
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).process_group(0);
-        let mut process = command.spawn().map_err(|error| failed(error.to_string()))?;
-        let (Some(lifeline), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+        let mut started = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let (Some(lifeline), Some(output)) = (started.stdin.take(), started.stdout.take()) else {
             unreachable!("both were piped");
         };
-        let mut running = Running { process, lifeline, folder: None };
+        let mut running = Running { process: started, lifeline, folder: None, owner: process::id() };
         match places(output, patience) {
             Ok((address, authkey_file)) => {
                 let authkey_file = PathBuf::from(authkey_file);
                 running.folder = authkey_file.parent().filter(|folder| is_private(folder)).map(Path::to_owned);
-                Ok(Self { address: address.parse()?, authkey_file, running: Mutex::new(Some(running)) })
+                match address.parse() {
+                    Ok(address) => Ok(Self { address, authkey_file, running: Mutex::new(Some(running)) }),
+                    Err(error) => {
+                        running.end();
+                        Err(ConnectError::Address(error))
+                    }
+                }
             }
             // If it has ended, it has said on standard error why.
             Err(problem) => {
@@ -101,6 +109,9 @@ impl Drop for Child {
 
 impl Running {
     fn end(mut self) {
+        if process::id() != self.owner {
+            return;
+        }
         drop(self.lifeline);
         let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         if let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {

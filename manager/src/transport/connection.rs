@@ -230,6 +230,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             // Whatever these were raised for is done by the polls that follow.
             this.wakes.take(Side::Connection);
             if this.poll_h2().is_ready() {
+                // What came before the end still counts, a goodbye most of all.
+                this.poll_session();
                 return Poll::Ready(());
             }
             this.wakes.take(Side::Stream);

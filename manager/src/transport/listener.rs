@@ -158,11 +158,8 @@ impl Listener {
 fn watch(stream: &TcpStream) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4).with_retries(4);
     let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    // The same for a peer that vanishes while something is on its way to it.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(2 * KEEPALIVE))?;
-    Ok(())
+    // No TCP_USER_TIMEOUT: it would also cut a peer that lives and only does not read for a while.
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 impl Drop for Listener {

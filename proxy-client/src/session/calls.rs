@@ -18,6 +18,9 @@ use prost::Message;
 use super::{End, Reply};
 use crate::error::{Error, Result};
 
+/// The most that is around the request in a frame: seven fields with their keys.
+const AROUND_REQUEST: usize = 64;
+
 /// Frames beyond this many bytes wait with their callers, not here.
 const OUTBOX_BYTES: usize = 4 << 20;
 
@@ -131,11 +134,9 @@ impl Writer<'_> {
         *self.op = R::NAME;
         *self.opens =
             R::KIND == OpenRequest::KIND && [OpenRequest::OP, CreateRequest::OP, TakeUpRequest::OP].contains(&R::OP);
-        let before = calls.outbox.len();
-        frame::put_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request);
-        let bytes = calls.outbox.len() - before - frame::PREFIX;
-        if bytes > calls.frame_bytes {
-            calls.outbox.truncate(before);
+        // What is around a request takes less than the manager allows for it.
+        let bytes = request.encoded_len();
+        if bytes > calls.frame_bytes.saturating_sub(AROUND_REQUEST) {
             return Err(Refusal::new(
                 holdfast_proto::Reason::ValueTooLarge,
                 format!(
@@ -146,6 +147,7 @@ impl Writer<'_> {
             )
             .into());
         }
+        frame::put_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request);
         Ok(())
     }
 }
@@ -189,7 +191,6 @@ impl Calls {
         if let Some(end) = &self.end {
             return Err(NotAsked::Ended(end.clone()));
         }
-        self.note_deadline(deadline);
         // What was dropped before this call is given back before it, so that it has the room that this made.
         self.put_closing();
         if !self.has_room() {
@@ -205,6 +206,7 @@ impl Calls {
         let (mut op, mut opens) = ("", false);
         write(Writer { calls: self, op: &mut op, opens: &mut opens }).map_err(NotAsked::Error)?;
         self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
+        self.note_deadline(deadline);
         let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline });
         if opens {
             self.opening.insert(asked.0);
@@ -213,6 +215,7 @@ impl Calls {
     }
 
     fn stand_in_line(&mut self, ticket: Option<Ticket>, deadline: Option<Instant>, waker: Option<&Waker>) -> Ticket {
+        self.note_deadline(deadline);
         let waker = waker.cloned();
         let Some(ticket) = ticket else {
             self.last_ticket += 1;
@@ -459,11 +462,14 @@ impl Calls {
         self.end.is_some()
     }
 
-    /// One who waits for a reply and could drive the session instead of the thread that did.
+    /// One who waits, for a reply or for room, and could drive the session instead of the thread that did.
     pub(super) fn wake_one(&self) -> Option<Waker> {
-        self.pending.values().find_map(|pending| match pending {
-            Pending::Waiting { waker, .. } => waker.clone(),
-            _ => None,
-        })
+        self.pending
+            .values()
+            .find_map(|pending| match pending {
+                Pending::Waiting { waker, .. } => waker.clone(),
+                _ => None,
+            })
+            .or_else(|| self.line.iter().find_map(|place| place.waker.clone()))
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::mem;
 use std::path::Path;
 use std::pin::Pin;
+use std::process;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ impl Mode for Async {
 pub struct Session {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
+    /// The process that opened it. A fork of it shares the socket, and must not speak on it.
+    owner: u32,
 }
 
 /// What callers and the driver share. Locks are taken in the order `wire`, `calls`.
@@ -101,7 +104,7 @@ impl Session {
         });
         let timer = Timer { sleep: Box::pin(sleep_until(tokio::time::Instant::now())), at: None };
         tokio::spawn(Driver { shared: shared.clone(), kick, timer, woken: Vec::new() });
-        Ok(Arc::new(Self { shared, peer }))
+        Ok(Arc::new(Self { shared, peer, owner: process::id() }))
     }
 
     /// Says goodbye, and waits until the manager has answered what was asked before and the session is over.
@@ -133,6 +136,9 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
 
 impl SessionLike for Session {
     fn close_handle(&self, handle: u32) {
+        if process::id() != self.owner {
+            return;
+        }
         self.shared.calls.lock().close_handle(handle);
         self.shared.driver.wake_by_ref();
     }
@@ -144,6 +150,9 @@ impl SessionLike for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if process::id() != self.owner {
+            return;
+        }
         self.shared.calls.lock().say_goodbye();
         self.shared.driver.wake_by_ref();
     }
@@ -208,7 +217,7 @@ impl<E: Exchange> Call<E> {
     /// Makes the call if there is room. If there is none, `waker` stands in line; without one the call stays as it is.
     fn poll_ask(&mut self, ticket: Option<Ticket>, waker: Option<&Waker>) -> Poll<Result<()>> {
         if ticket.is_none() {
-            self.deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+            self.deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         }
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
@@ -248,6 +257,15 @@ impl<E: Exchange> Call<E> {
         {
             let mut calls = shared.calls.lock();
             if !calls.is_alone() {
+                let has_output = calls.has_output();
+                drop(calls);
+                // The socket may have woken this task instead of the driver, whose turn it is.
+                if mem::take(&mut self.leads) {
+                    shared.wakes.hand_over(&shared.driver);
+                }
+                if has_output {
+                    shared.driver.wake_by_ref();
+                }
                 return;
             }
             calls.mute(asked);
@@ -327,7 +345,15 @@ impl<E> Call<E> {
                     next.wake();
                 }
             }
-            State::Asked(asked) => calls.lock().abandon(asked),
+            State::Asked(asked) => {
+                let mut calls = calls.lock();
+                calls.abandon(asked);
+                if calls.has_output() {
+                    drop(calls);
+                    // A handle that nobody waits for is given back.
+                    self.session.shared.driver.wake_by_ref();
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::pin;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -30,6 +31,9 @@ use crate::error::{ConnectError, Error, Result};
 
 /// What is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
+
+/// The system takes no receive timeout of 0.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A receive timeout that is this much too long is left as it is: changing it costs a system call.
 const TOLERANCE: Duration = Duration::from_millis(10);
@@ -63,6 +67,8 @@ pub struct Session {
     /// Whether a thread is reading.
     reading: AtomicBool,
     peer: Arc<Peer>,
+    /// The process that opened it. A fork of it shares the socket, and must not speak on it.
+    owner: u32,
 }
 
 struct Driven {
@@ -101,7 +107,7 @@ thread_local! {
 impl Session {
     /// Connects, authenticates and opens a session, within the target's time.
     pub(crate) fn open(target: &Target) -> Result<Arc<Self>, ConnectError> {
-        let deadline = Instant::now() + target.connect_timeout;
+        let deadline = Instant::now().checked_add(target.connect_timeout).unwrap_or_else(far_away);
         let late = || ConnectError::Timeout { address: target.address.clone(), timeout: target.connect_timeout };
         let unreachable = |error: io::Error| match error.kind() {
             // What a socket says whose backlog stayed full, and a host that did not answer.
@@ -116,16 +122,20 @@ impl Session {
         let (wire, calls, peer) =
             block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
         let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
-        let session =
-            Self { wire: Mutex::new(driven), calls: Mutex::new(calls), pipe, reading: AtomicBool::new(false), peer };
+        let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
+        let session = Self { wire, calls, pipe, reading, peer, owner: process::id() };
         // The window that the handshake granted goes out with the first call, if not before.
         Ok(Arc::new(session))
     }
 
     /// Makes one call and waits for its reply.
     fn call<E: Exchange>(&self, timeout: Option<Duration>, exchange: &mut E) -> Result<Step<E::Value>> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let (asked, op) = WAKER.with(|waker| self.ask(deadline, timeout, waker, exchange))?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let asked = WAKER.with(|waker| self.ask(deadline, timeout, waker, exchange));
+        if asked.is_err() {
+            self.pass_on();
+        }
+        let (asked, op) = asked?;
         self.pump();
         let outcome = WAKER.with(|waker| {
             self.wait(deadline, || match self.calls.lock().outcome(asked, Some(waker)) {
@@ -222,17 +232,13 @@ impl Session {
         self.pump_locked(driven);
     }
 
-    /// Reads what has come, or waits for it as long as the socket's receive timeout.
+    /// Reads what has come, or waits for it as long as the socket's receive timeout. A signal ends the wait too: the
+    /// system would begin the timeout anew, and the caller knows what is left of it.
     fn receive(&self, buffer: &mut [u8], flags: RecvFlags) {
-        loop {
-            match recv(&self.pipe.socket, &mut *buffer, flags) {
-                Ok((read, _)) => {
-                    return self.pipe.feed(&buffer[..read]);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(errno) => return self.pipe.fail(io::Error::from(errno).kind()),
-            }
+        match recv(&self.pipe.socket, &mut *buffer, flags) {
+            Ok((read, _)) => self.pipe.feed(&buffer[..read]),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(errno) => self.pipe.fail(io::Error::from(errno).kind()),
         }
     }
 
@@ -292,14 +298,18 @@ impl Session {
             if self.reading.swap(true, Ordering::AcqRel) {
                 thread::park_timeout(left.min(TOLERANCE));
             } else {
-                self.read(Some(left));
+                self.read(Some(left.max(SHORTEST)));
             }
         }
+        self.pass_on();
     }
 }
 
 impl SessionLike for Session {
     fn close_handle(&self, handle: u32) {
+        if process::id() != self.owner {
+            return;
+        }
         self.calls.lock().close_handle(handle);
         self.pump();
     }
@@ -311,6 +321,9 @@ impl SessionLike for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if process::id() != self.owner {
+            return;
+        }
         self.calls.lock().say_goodbye();
         self.pump();
         // An error means that the manager is gone.
@@ -336,6 +349,11 @@ fn wait_for(pipe: &Pipe, ready: PollFlags, left: Option<Duration>) {
     let timeout = left.and_then(|left| Timespec::try_from(left).ok());
     // Interrupted or not, the caller looks again.
     let _ = poll(&mut [PollFd::new(&pipe.socket, ready)], timeout.as_ref());
+}
+
+/// The end of a time that is too long to be told.
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(60 * 60 * 24 * 365)
 }
 
 /// A Unix socket whose backlog is full keeps its caller waiting, as long as the send timeout allows.
