@@ -424,3 +424,27 @@ fn a_second_signal_stops_it_at_once() {
     assert!(matches!(finished.status.code(), Some(0 | 5)), "{finished:?}");
     drop(held);
 }
+
+/// As when the program that reads a manager's log has ended.
+#[test]
+fn a_closed_standard_error_does_no_harm() {
+    let home = Home::new();
+    let mut command = home.holdfast(&["serve", "--print-address", "--max-connections=1"]);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    drop(process.stderr.take());
+    let address: Address = line.trim().parse().unwrap();
+    let client = home.connect(&address);
+    let Address::Unix(path) = &address else { panic!("{address} is the default address") };
+    // Each of these is closed, and warned of to nobody.
+    for _ in 0..3 {
+        let mut refused = std::os::unix::net::UnixStream::connect(path).unwrap();
+        assert_eq!(refused.read(&mut [0; 1]).unwrap(), 0);
+    }
+    let dict: Dict<u64, u64> = client.new_dict().unwrap();
+    assert_eq!(dict.add(&1, 1).unwrap(), 1);
+    drop((dict, client));
+    kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+}

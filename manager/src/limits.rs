@@ -58,12 +58,16 @@ impl Limits {
     }
 }
 
-/// The memory of this machine, or what a small one has if it cannot be told.
+/// The memory that this process may have: what the machine has, or what its container is given, or what a small machine has
+/// if neither can be told.
 fn total_memory() -> u64 {
     const SMALL: u64 = 2 << 30;
-    let kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        let kib = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+        Some(kib << 10)
     });
-    kib.map_or(SMALL, |kib| kib << 10)
+    // "max" where there is no limit, which is no number.
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(container).min().unwrap_or(SMALL)
 }

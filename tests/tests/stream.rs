@@ -311,6 +311,28 @@ async fn a_call_times_out_when_the_manager_does_not_answer_and_the_session_goes_
     }
 }
 
+/// The call that is waited for moves the session itself; what fails beside it must not take its wake-ups along.
+#[tokio::test]
+async fn a_call_is_answered_although_one_beside_it_could_not_be_made() {
+    let manager = start();
+    let options = manager.options().call_timeout(None);
+    let client = holdfast::Manager::connect_with(&options).await.unwrap();
+    let counter: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
+    let texts: holdfast::Dict<u64, String> = client.new_dict().await.unwrap();
+    // Calls that come one at a time, so that the next is alone.
+    for _ in 0..64 {
+        counter.add(&0, 1).await.unwrap();
+    }
+    let stopped = Stopped::new(&manager);
+    let mut patient = Box::pin(counter.add(&0, 1));
+    assert!((&mut patient).now_or_never().is_none());
+    let too_large = "x".repeat(64 << 20);
+    let hurried = texts.with_timeout(Some(PATIENCE));
+    assert!(matches!(hurried.set(&0, &too_large).await, Err(Error::Refused(_))));
+    drop(stopped);
+    assert_eq!(within("the reply to the call that was made", patient).await.unwrap(), 65);
+}
+
 #[test]
 fn a_blocking_call_times_out_when_the_manager_does_not_answer_and_the_session_goes_on() {
     let manager = start();
