@@ -1,4 +1,4 @@
-//! The table of works: what is compared with what, and the goals of issue 3.
+//! The table of works: what is compared with what, and the goals.
 
 use crate::args::Op;
 use crate::contender::Contender;
