@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{ConnectError, Result};
 use crate::options::Options;
+use crate::owner::Owner;
 
 /// Names the program that is run as a manager, instead of the `holdfast` that would be found.
 const PROGRAM_VARIABLE: &str = "HOLDFAST_PROGRAM";
@@ -41,8 +42,7 @@ struct Running {
     lifeline: ChildStdin,
     /// Where its socket and authkey are, which it removes itself unless it is killed.
     folder: Option<PathBuf>,
-    /// The process that started it. A fork of it must not end what its parent still uses.
-    owner: u32,
+    owner: Owner,
 }
 
 impl fmt::Debug for Child {
@@ -62,7 +62,7 @@ impl Child {
         let (Some(lifeline), Some(output)) = (started.stdin.take(), started.stdout.take()) else {
             unreachable!("both were piped");
         };
-        let mut running = Running { process: started, lifeline, folder: None, owner: process::id() };
+        let mut running = Running { process: started, lifeline, folder: None, owner: Owner::this() };
         match places(output, patience) {
             Ok((address, authkey_file)) => {
                 let authkey_file = PathBuf::from(authkey_file);
@@ -109,7 +109,7 @@ impl Drop for Child {
 
 impl Running {
     fn end(mut self) {
-        if process::id() != self.owner {
+        if self.owner.is_elsewhere() {
             return;
         }
         drop(self.lifeline);

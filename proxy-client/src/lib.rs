@@ -45,6 +45,7 @@ mod codec;
 mod embedded;
 mod error;
 mod options;
+mod owner;
 pub mod proxy;
 mod session;
 mod token;

@@ -6,7 +6,6 @@ use std::io;
 use std::mem;
 use std::path::Path;
 use std::pin::Pin;
-use std::process;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use super::socket::Socket;
 use super::wire::Wire;
 use super::{Asking, End, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
 use crate::error::{ConnectError, Error, Result};
+use crate::owner::Owner;
 
 /// The async library: calls are futures, a session is driven by a task of the tokio runtime in which it was opened.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +43,7 @@ impl Mode for Async {
 pub struct Session {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
-    /// The process that opened it. A fork of it shares the socket, and must not speak on it.
-    owner: u32,
+    owner: Owner,
 }
 
 /// What callers and the driver share. Locks are taken in the order `wire`, `calls`.
@@ -104,7 +103,7 @@ impl Session {
         });
         let timer = Timer { sleep: Box::pin(sleep_until(tokio::time::Instant::now())), at: None };
         tokio::spawn(Driver { shared: shared.clone(), kick, timer, woken: Vec::new() });
-        Ok(Arc::new(Self { shared, peer, owner: process::id() }))
+        Ok(Arc::new(Self { shared, peer, owner: Owner::this() }))
     }
 
     /// Says goodbye, and waits until the manager has answered what was asked before and the session is over.
@@ -136,7 +135,7 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
 
 impl SessionLike for Session {
     fn close_handle(&self, handle: u32) {
-        if process::id() != self.owner {
+        if self.owner.is_elsewhere() {
             return;
         }
         self.shared.calls.lock().close_handle(handle);
@@ -150,7 +149,7 @@ impl SessionLike for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if process::id() != self.owner {
+        if self.owner.is_elsewhere() {
             return;
         }
         self.shared.calls.lock().say_goodbye();

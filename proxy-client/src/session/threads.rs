@@ -8,7 +8,6 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::pin;
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -28,6 +27,7 @@ use super::pipe::{Pipe, PipeIo};
 use super::wire::Wire;
 use super::{Asking, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
 use crate::error::{ConnectError, Error, Result};
+use crate::owner::Owner;
 
 /// What is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
@@ -67,8 +67,7 @@ pub struct Session {
     /// Whether a thread is reading.
     reading: AtomicBool,
     peer: Arc<Peer>,
-    /// The process that opened it. A fork of it shares the socket, and must not speak on it.
-    owner: u32,
+    owner: Owner,
 }
 
 struct Driven {
@@ -123,7 +122,7 @@ impl Session {
             block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
         let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
-        let session = Self { wire, calls, pipe, reading, peer, owner: process::id() };
+        let session = Self { wire, calls, pipe, reading, peer, owner: Owner::this() };
         // The window that the handshake granted goes out with the first call, if not before.
         Ok(Arc::new(session))
     }
@@ -307,7 +306,7 @@ impl Session {
 
 impl SessionLike for Session {
     fn close_handle(&self, handle: u32) {
-        if process::id() != self.owner {
+        if self.owner.is_elsewhere() {
             return;
         }
         self.calls.lock().close_handle(handle);
@@ -321,7 +320,7 @@ impl SessionLike for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if process::id() != self.owner {
+        if self.owner.is_elsewhere() {
             return;
         }
         self.calls.lock().say_goodbye();
