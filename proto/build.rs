@@ -1,6 +1,9 @@
 //! Compiles the .proto files without protoc, and derives from the descriptors what the rest of the project needs to
 //! know about each kind: its number, its ops and their numbers, which request has which response.
 
+#[path = "build/references.rs"]
+mod references;
+
 use std::env;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -14,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let files = proto_files(&root.join("holdfast/v1"))?;
     println!("cargo:rerun-if-changed=holdfast/v1");
+    println!("cargo:rerun-if-changed=build");
 
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_source_info(true).include_imports(true).open_files(&files)?;
@@ -28,10 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".holdfast.v1.CreateRequest.spec",
         ])
         .service_generator(Box::new(Services {
-            pool,
+            pool: pool.clone(),
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
         }))
         .compile_fds(compiler.file_descriptor_set())?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("holdfast.v1.references.rs"), references::visitors(&pool))?;
     Ok(())
 }
 
@@ -159,6 +165,19 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         )?;
     }
     writeln!(code, "}} }}\n}}")?;
+
+    for holder in ["Op", "Reply"] {
+        let (visit, change): (String, String) = methods()
+            .map(|(_, m)| {
+                let name = &m.proto_name;
+                (
+                    format!("Self::{name}(message) => message.visit_references(visit),"),
+                    format!("Self::{name}(message) => message.change_references(change),"),
+                )
+            })
+            .unzip();
+        code.push_str(&references::implementation(holder, &visit, &change, "match self"));
+    }
 
     writeln!(code, "impl crate::ops::Response for Reply {{")?;
     writeln!(code, "fn encoded_len(&self) -> usize {{ match self {{")?;

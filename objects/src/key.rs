@@ -104,6 +104,7 @@ impl Equality {
             (Datum::Set(a), Datum::Set(b)) => self.same_sets(a, b),
             (Datum::Map(a), Datum::Map(b)) => self.same_maps(a, b),
             (Datum::Opaque(a), Datum::Opaque(b)) => a == b,
+            (Datum::Reference(a), Datum::Reference(b)) => a == b,
             (Datum::Float(a), Datum::Float(b)) => a == b,
             (Datum::Float(float), other) | (other, Datum::Float(float)) => same_as_float(other, *float),
             _ => small_integer(a).is_some_and(|a| small_integer(b) == Some(a)),
@@ -198,6 +199,7 @@ impl Equality {
                 tagged(hasher, tag::OPAQUE, opaque.codec.as_bytes());
                 hasher.write(&opaque.data);
             }
+            Datum::Reference(reference) => tagged(hasher, tag::REFERENCE, &reference.object()),
         }
     }
 
@@ -230,6 +232,7 @@ mod tag {
     pub(super) const SET: u8 = 9;
     pub(super) const MAP: u8 = 10;
     pub(super) const OPAQUE: u8 = 11;
+    pub(super) const REFERENCE: u8 = 12;
 }
 
 fn tagged(hasher: &mut FoldHasher<'static>, tag: u8, bytes: &[u8]) {

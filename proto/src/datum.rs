@@ -3,6 +3,7 @@
 //! Nothing here knows Python's equality (1 == 1.0 == true): what a datum means as a key is the business of the objects.
 
 mod brief;
+mod reference;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -12,6 +13,7 @@ use alloc::boxed::Box;
 use compact_str::CompactString;
 
 pub use brief::Brief;
+pub use reference::{HasReferences, Named, Reference, Target};
 
 /// How many containers may stand inside each other, the outermost counted.
 pub const DEPTH: u32 = 32;
@@ -56,6 +58,8 @@ pub enum Datum {
     Map(Box<[(Datum, Datum)]>),
     /// What only one language understands.
     Opaque(Box<OpaqueDatum>),
+    /// Another object.
+    Reference(Reference),
 }
 
 /// Bytes with the name of what can read them.
@@ -99,7 +103,12 @@ impl Datum {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Unset | Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) => DATUM_BYTES,
+            Self::Unset
+            | Self::Null
+            | Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Float(_)
+            | Self::Reference(_) => DATUM_BYTES,
             Self::Text(text) if text.len() as u64 <= DATUM_BYTES => DATUM_BYTES,
             Self::Text(text) => DATUM_BYTES + text.len() as u64,
             Self::BigInteger(bytes) | Self::Bytes(bytes) => DATUM_BYTES + bytes.len() as u64,
@@ -124,9 +133,13 @@ impl Datum {
     #[inline]
     fn check_within(&self, depth: u32) -> Result<(), Invalid> {
         match self {
-            Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) | Self::Text(_) | Self::Bytes(_) => {
-                Ok(())
-            }
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Float(_)
+            | Self::Text(_)
+            | Self::Bytes(_)
+            | Self::Reference(_) => Ok(()),
             Self::Unset => Err(Invalid::Unset),
             Self::BigInteger(bytes) => is_shortest(bytes).then_some(()).ok_or(Invalid::BigInteger),
             Self::Opaque(opaque) if opaque.codec.len() > CODEC_BYTES => Err(Invalid::Codec(opaque.codec.len())),
@@ -166,6 +179,7 @@ impl Datum {
             Self::Set(_) => "a set",
             Self::Map(_) => "a map",
             Self::Opaque(_) => "an opaque datum",
+            Self::Reference(_) => "a reference to an object",
         }
     }
 

@@ -6,11 +6,13 @@
 mod deframer;
 mod wire;
 
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 use prost::Message;
 
 use crate::ops::Response;
-use crate::{ClientFrame, Goodbye, Hello, Refusal, ServerFrame, Welcome};
+use crate::{ClientFrame, Goodbye, Hello, Refusal, Reply, ServerFrame, Welcome, reply, server_frame};
 
 pub use deframer::Deframer;
 use wire::{Fields, Head, LENGTH_DELIMITED, VARINT, Wrong, bytes_header_len, key, varint_field_len};
@@ -38,6 +40,7 @@ const REPLY_SEQUENCE: u32 = 1;
 const REPLY_INDEX: u32 = 2;
 const REPLY_RESPONSE: u32 = 3;
 const REPLY_REFUSAL: u32 = 4;
+const REPLY_DELIVERED: u32 = 5;
 
 /// Why a stream cannot be read on: the peer broke the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +114,8 @@ pub struct ReplyFrame<'a> {
     pub index: u64,
     /// The bytes of the response message, or why not.
     pub result: Result<&'a [u8], Refusal>,
+    /// As in `Reply`.
+    pub delivered: Vec<u32>,
 }
 
 /// Appends a call with its length prefix.
@@ -139,6 +144,21 @@ pub fn put_call<M: Message>(out: &mut BytesMut, received: u64, sequence: u64, ha
 pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: &R) {
     put_reply(out, sequence, index, REPLY_RESPONSE, response.encoded_len());
     response.encode(out);
+}
+
+/// Appends the answer to a call that was applied, and whose response has references in it, with its length prefix.
+pub fn put_response_with_references<R: Response>(
+    out: &mut BytesMut,
+    sequence: u64,
+    index: u64,
+    response: &R,
+    delivered: Vec<u32>,
+) {
+    let mut body = BytesMut::with_capacity(response.encoded_len());
+    response.encode(&mut body);
+    let result = Some(reply::Result::Response(body.freeze()));
+    let reply = Reply { sequence, index, result, delivered };
+    put_server(out, &ServerFrame { frame: Some(server_frame::Frame::Reply(reply)) });
 }
 
 /// Appends the answer to a call that was refused, with its length prefix.
@@ -248,7 +268,9 @@ fn read_reply(message: &[u8]) -> Result<ReplyFrame<'_>, Wrong> {
     const INDEX_KEY: u64 = key(REPLY_INDEX, VARINT) as u64;
     const RESPONSE_KEY: u64 = key(REPLY_RESPONSE, LENGTH_DELIMITED) as u64;
     const REFUSAL_KEY: u64 = key(REPLY_REFUSAL, LENGTH_DELIMITED) as u64;
-    let (mut sequence, mut index, mut result) = (0, 0, None);
+    const DELIVERED_KEY: u64 = key(REPLY_DELIVERED, LENGTH_DELIMITED) as u64;
+    const ONE_DELIVERED_KEY: u64 = key(REPLY_DELIVERED, VARINT) as u64;
+    let (mut sequence, mut index, mut result, mut delivered) = (0, 0, None, Vec::new());
     let mut fields = Fields::new(message);
     while let Some(key) = fields.key()? {
         match key {
@@ -256,11 +278,19 @@ fn read_reply(message: &[u8]) -> Result<ReplyFrame<'_>, Wrong> {
             INDEX_KEY => index = fields.varint()?,
             RESPONSE_KEY => result = Some(Ok(fields.bytes()?)),
             REFUSAL_KEY => result = Some(Err(message_in(fields.bytes()?)?)),
-            other => fields.skip(other, REPLY_REFUSAL)?,
+            // Packed or not: a decoder takes both.
+            DELIVERED_KEY => {
+                let mut packed = Fields::new(fields.bytes()?);
+                while let Some(handle) = packed.key()? {
+                    delivered.push(handle as u32);
+                }
+            }
+            ONE_DELIVERED_KEY => delivered.push(fields.varint()? as u32),
+            other => fields.skip(other, REPLY_DELIVERED)?,
         }
     }
     let result = result.ok_or("a reply has no result")?;
-    Ok(ReplyFrame { sequence, index, result })
+    Ok(ReplyFrame { sequence, index, result, delivered })
 }
 
 /// The messages in a frame that are not on the path of a call are read by prost.

@@ -41,5 +41,6 @@ mod generated {
         reason = "written by prost and tonic, differently with each feature"
     )]
     include!(concat!(env!("OUT_DIR"), "/holdfast.v1.rs"));
+    include!(concat!(env!("OUT_DIR"), "/holdfast.v1.references.rs"));
 }
 pub use generated::*;

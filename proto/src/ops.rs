@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use prost::Message;
 
+use crate::datum::HasReferences;
+
 /// A request message that the session stream carries: which op of which kind it is, and what answers it.
-pub trait Request: Message + Default + Send + 'static {
+pub trait Request: Message + HasReferences + Default + Send + 'static {
     /// The number of the kind.
     const KIND: u32;
     /// The number of the op within the kind.
@@ -14,11 +16,11 @@ pub trait Request: Message + Default + Send + 'static {
     /// `NounService/Method`, for people.
     const NAME: &'static str;
     /// The message that answers it.
-    type Response: Message + Default;
+    type Response: Message + HasReferences + Default;
 }
 
 /// All ops of one kind, as a closed enum.
-pub trait Op: Sized + Clone + core::fmt::Debug + PartialEq + Send + 'static {
+pub trait Op: HasReferences + Sized + Clone + core::fmt::Debug + PartialEq + Send + 'static {
     /// The number of the kind.
     const KIND: u32;
     /// All responses of the kind.
@@ -35,7 +37,7 @@ pub trait Op: Sized + Clone + core::fmt::Debug + PartialEq + Send + 'static {
 }
 
 /// All responses of one kind, as a closed enum.
-pub trait Response: Clone + core::fmt::Debug + PartialEq + Send + 'static {
+pub trait Response: HasReferences + Clone + core::fmt::Debug + PartialEq + Send + 'static {
     /// The bytes that [`encode`](Self::encode) appends.
     fn encoded_len(&self) -> usize;
     /// Appends the response message.

@@ -37,6 +37,10 @@ impl Display for Brief<'_> {
                 write!(f, "{} of {}", self.0.type_name(), elements.len())
             }
             Datum::Map(entries) => write!(f, "a map of {}", entries.len()),
+            Datum::Reference(reference) => {
+                f.write_str("the object ")?;
+                brief_bytes(&reference.object(), f)
+            }
             Datum::Opaque(opaque) => write!(f, "{} bytes of {:?}", opaque.data.len(), opaque.codec.as_str()),
         }
     }

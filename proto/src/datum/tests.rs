@@ -1,5 +1,6 @@
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
@@ -7,7 +8,7 @@ use bytes::Buf;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::{CODEC_BYTES, DEPTH, Datum, Invalid, OpaqueDatum};
+use super::{CODEC_BYTES, DEPTH, Datum, Invalid, Named, OpaqueDatum, Reference};
 
 /// What prost makes of `datum.proto`.
 mod twin {
@@ -15,7 +16,7 @@ mod twin {
 
     #[derive(Clone, PartialEq, Message)]
     pub(super) struct Datum {
-        #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+        #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
         pub(super) kind: Option<Kind>,
     }
 
@@ -45,6 +46,8 @@ mod twin {
         Map(Map),
         #[prost(message, tag = "12")]
         Opaque(Opaque),
+        #[prost(message, tag = "13")]
+        Reference(crate::Reference),
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -95,6 +98,11 @@ mod twin {
                 D::Map(entries) => Kind::Map(Map {
                     entries: entries.iter().map(|(key, value)| Entry { key: part(key), value: part(value) }).collect(),
                 }),
+                D::Reference(reference) => {
+                    let object = reference.object();
+                    let object = if object == [0; 16] { Vec::new() } else { object.into() };
+                    Kind::Reference(crate::Reference { handle: reference.handle(), kind: reference.kind(), object })
+                }
                 D::Opaque(opaque) => {
                     Kind::Opaque(Opaque { codec: opaque.codec.to_string(), data: opaque.data.to_vec() })
                 }
@@ -117,6 +125,10 @@ fn any_datum() -> impl Strategy<Value = Datum> {
         prop::collection::vec(any::<u8>(), 9..20).prop_map(|bytes| Datum::BigInteger(bytes.into())),
         ("[a-z]{0,30}", prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(codec, data)| {
             Datum::Opaque(Box::new(OpaqueDatum { codec: codec.into(), data: data.into() }))
+        }),
+        (0u32..300, 0u32..9, any::<bool>(), any::<[u8; 16]>()).prop_map(|(handle, kind, known, object)| {
+            let object = if known { object } else { [0; 16] };
+            Datum::Reference(Reference::new(Arc::new(Named { handle, kind, object })))
         }),
     ];
     leaf.prop_recursive(5, 60, 6, |inner| {
@@ -207,7 +219,7 @@ fn the_last_field_wins() {
 #[test]
 fn a_message_of_unknown_fields_is_unset() {
     assert_eq!(Datum::decode(&[][..]).unwrap(), Datum::Unset);
-    assert_eq!(Datum::decode(&[0x68, 0x01][..]).unwrap(), Datum::Unset);
+    assert_eq!(Datum::decode(&[0x70, 0x01][..]).unwrap(), Datum::Unset);
 }
 
 #[test]

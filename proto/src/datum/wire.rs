@@ -8,6 +8,7 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -19,7 +20,7 @@ use prost::encoding::{
 };
 use prost::{DecodeError, Message};
 
-use super::{DEPTH, Datum, OpaqueDatum};
+use super::{DEPTH, Datum, Named, OpaqueDatum, Reference};
 
 const NULL: u32 = 1;
 const BOOLEAN: u32 = 2;
@@ -33,6 +34,7 @@ const TUPLE: u32 = 9;
 const SET: u32 = 10;
 const MAP: u32 = 11;
 const OPAQUE: u32 = 12;
+const REFERENCE: u32 = 13;
 
 /// `Sequence.elements` and `Map.entries`.
 const MEMBERS: u32 = 1;
@@ -40,6 +42,9 @@ const ENTRY_KEY: u32 = 1;
 const ENTRY_VALUE: u32 = 2;
 const OPAQUE_CODEC: u32 = 1;
 const OPAQUE_DATA: u32 = 2;
+const REFERENCE_HANDLE: u32 = 1;
+const REFERENCE_KIND: u32 = 2;
+const REFERENCE_OBJECT: u32 = 3;
 
 impl Message for Datum {
     #[inline]
@@ -61,6 +66,7 @@ impl Message for Datum {
             Self::Set(elements) => put_elements(SET, elements, out),
             Self::Map(entries) => put_entries(entries, out),
             Self::Opaque(opaque) => put_opaque(opaque, out),
+            Self::Reference(reference) => put_reference(reference, out),
         }
     }
 
@@ -87,6 +93,7 @@ impl Message for Datum {
             Self::List(elements) | Self::Tuple(elements) | Self::Set(elements) => field_len(elements_len(elements)),
             Self::Map(entries) => field_len(entries_len(entries)),
             Self::Opaque(opaque) => field_len(opaque_len(opaque)),
+            Self::Reference(reference) => field_len(reference_len(reference)),
         }
     }
 
@@ -182,6 +189,26 @@ fn put_opaque(opaque: &OpaqueDatum, out: &mut impl BufMut) {
     }
 }
 
+/// The length of the message `Reference`; what is not known is not written.
+fn reference_len(reference: &Reference) -> usize {
+    let varint = |number: u32| if number == 0 { 0 } else { 1 + encoded_len_varint(number.into()) };
+    let object = if reference.object() == [0; 16] { 0 } else { field_len(16) };
+    varint(reference.handle()) + varint(reference.kind()) + object
+}
+
+fn put_reference(reference: &Reference, out: &mut impl BufMut) {
+    put_header(REFERENCE, reference_len(reference), out);
+    for (tag, number) in [(REFERENCE_HANDLE, reference.handle()), (REFERENCE_KIND, reference.kind())] {
+        if number != 0 {
+            put_varint(tag, number.into(), out);
+        }
+    }
+    let object = reference.object();
+    if object != [0; 16] {
+        put_bytes(REFERENCE_OBJECT, &object, out);
+    }
+}
+
 // Reading. Nesting is counted here and not in prost's context, which counts messages: a map takes three of them.
 
 /// Reads one field into `datum`, which may hold `depth` more containers inside each other.
@@ -206,6 +233,7 @@ fn merge_field<B: Buf>(
         SET => Datum::Set(elements(wire_type, buf, context, depth)?),
         MAP => Datum::Map(entries(wire_type, buf, context, depth)?),
         OPAQUE => Datum::Opaque(Box::new(opaque(wire_type, buf, context)?)),
+        REFERENCE => Datum::Reference(reference(wire_type, buf, context)?),
         _ => return skip_field(wire_type, tag, buf, context.clone()),
     };
     let was = mem::replace(datum, read);
@@ -343,6 +371,23 @@ fn opaque<B: Buf>(wire_type: WireType, buf: &mut B, context: &DecodeContext) -> 
         Ok(())
     })?;
     Ok(opaque)
+}
+
+/// The message `Reference`. An id of another length than a UUID's is none.
+fn reference<B: Buf>(wire_type: WireType, buf: &mut B, context: &DecodeContext) -> Result<Reference, DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let mut named = Named::default();
+    merge_loop(&mut named, buf, context.clone(), |named, buf, context| {
+        match decode_key(buf)? {
+            // A varint of a uint32 field is cut to 32 bits, as everywhere in protobuf.
+            (REFERENCE_HANDLE, wire_type) => named.handle = varint(wire_type, buf)? as u32,
+            (REFERENCE_KIND, wire_type) => named.kind = varint(wire_type, buf)? as u32,
+            (REFERENCE_OBJECT, wire_type) => named.object = delimited(wire_type, buf, |id| id.try_into().unwrap_or_default())?,
+            (tag, wire_type) => skip_field(wire_type, tag, buf, context)?,
+        }
+        Ok(())
+    })?;
+    Ok(Reference::new(Arc::new(named)))
 }
 
 #[cold]

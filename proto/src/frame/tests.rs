@@ -47,21 +47,40 @@ fn a_reply_is_written_and_read_as_prost_does() {
             let mut out = BytesMut::new();
             put_response(&mut out, sequence, index, &dict::Reply::Len(len));
             let result = Some(reply::Result::Response(len.encode_to_vec().into()));
-            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result })) };
+            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
             assert_eq!(body(&out), frame.encode_to_vec());
-            let want = ReplyFrame { sequence, index, result: Ok(&len.encode_to_vec()) };
+            let want = ReplyFrame { sequence, index, result: Ok(&len.encode_to_vec()), delivered: vec![] };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
 
             let refusal = Refusal::new(Reason::MissingKey, "no key \"hits\"");
             let mut out = BytesMut::new();
             put_refusal(&mut out, sequence, index, &refusal);
             let result = Some(reply::Result::Refusal(refusal.clone()));
-            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result })) };
+            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
             assert_eq!(body(&out), frame.encode_to_vec());
-            let want = ReplyFrame { sequence, index, result: Err(refusal) };
+            let want = ReplyFrame { sequence, index, result: Err(refusal), delivered: vec![] };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
         }
     }
+}
+
+#[test]
+fn a_reply_says_what_it_delivers() {
+    let len = DictLenResponse { len: 5 };
+    for delivered in [vec![], vec![1], vec![7, 300, u32::MAX, 7]] {
+        let mut out = BytesMut::new();
+        put_response_with_references(&mut out, 3, 4, &dict::Reply::Len(len), delivered.clone());
+        let result = Some(reply::Result::Response(len.encode_to_vec().into()));
+        let reply = Reply { sequence: 3, index: 4, result, delivered: delivered.clone() };
+        assert_eq!(body(&out), ServerFrame { frame: Some(Server::Reply(reply)) }.encode_to_vec());
+        let want = ReplyFrame { sequence: 3, index: 4, result: Ok(&len.encode_to_vec()), delivered };
+        assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
+    }
+    // One by one: a reply with an empty response and twice the handle 9.
+    let FromServer::Reply(reply) = read_server(&[0x12, 0x06, 0x1a, 0x00, 0x28, 0x09, 0x28, 0x09]).unwrap() else {
+        panic!("a reply")
+    };
+    assert_eq!(reply.delivered, [9, 9]);
 }
 
 #[test]
