@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use alloc::{format, string::String};
 
 use bytes::BytesMut;
+use holdfast_proto::datum::{HasReferences, Reference};
 use holdfast_proto::ops::{Op as _, Response, Unreadable};
 use holdfast_proto::{Reason, Refusal};
 use prost::Message as _;
@@ -84,6 +85,36 @@ macro_rules! catalogue {
             }
         }
 
+        impl HasReferences for AnyOp {
+            #[inline]
+            fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+                match self { $(Self::$Kind(op) => op.visit_references(visit)),+ }
+            }
+
+            #[inline]
+            fn change_references<E>(
+                &mut self,
+                change: &mut dyn FnMut(&mut Reference) -> Result<(), E>,
+            ) -> Result<(), E> {
+                match self { $(Self::$Kind(op) => op.change_references(change)),+ }
+            }
+        }
+
+        impl HasReferences for AnyReply {
+            #[inline]
+            fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+                match self { $(Self::$Kind(reply) => reply.visit_references(visit)),+ }
+            }
+
+            #[inline]
+            fn change_references<E>(
+                &mut self,
+                change: &mut dyn FnMut(&mut Reference) -> Result<(), E>,
+            ) -> Result<(), E> {
+                match self { $(Self::$Kind(reply) => reply.change_references(change)),+ }
+            }
+        }
+
         impl Response for AnyReply {
             fn encoded_len(&self) -> usize {
                 match self { $(Self::$Kind(reply) => reply.encoded_len()),+ }
@@ -95,12 +126,19 @@ macro_rules! catalogue {
         }
 
         impl AnyObject {
-            /// Makes an object from the encoded spec of its kind. Refused: `UNKNOWN_OP`, `MALFORMED`, and as the kind does.
-            pub fn create(kind: u32, spec: &[u8], creation: &mut Creation) -> Result<Self, Refusal> {
+            /// Makes an object from the encoded spec of its kind, in which `resolve` is given each reference to replace.
+            /// Refused: `UNKNOWN_OP`, `MALFORMED`, and as the kind and `resolve` do.
+            pub fn create(
+                kind: u32,
+                spec: &[u8],
+                creation: &mut Creation,
+                resolve: &mut dyn FnMut(&mut Reference) -> Result<(), Refusal>,
+            ) -> Result<Self, Refusal> {
                 match kind {
                     $(holdfast_proto::$module::KIND => {
                         let spec = <crate::$module::$Kind as Object>::Spec::decode(spec);
-                        let spec = spec.map_err(|error| unreadable_part(kind, "spec", &error))?;
+                        let mut spec = spec.map_err(|error| unreadable_part(kind, "spec", &error))?;
+                        spec.change_references(resolve)?;
                         crate::$module::$Kind::create(spec, creation).map(Self::$Kind)
                     })+
                     _ => Err(unknown_kind(kind)),
@@ -160,6 +198,18 @@ macro_rules! catalogue {
             #[must_use]
             pub fn bytes(&self) -> u64 {
                 match self { $(Self::$Kind(object) => object.bytes()),+ }
+            }
+
+            /// Shows `visit` each reference to another object that is in it, once.
+            pub fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+                match self { $(Self::$Kind(object) => object.visit_references(visit)),+ }
+            }
+
+            /// Its state as text.
+            #[cfg(any(test, feature = "testing"))]
+            #[must_use]
+            pub fn shown_state(&self) -> String {
+                match self { $(Self::$Kind(object) => format!("{:?}", object.state())),+ }
             }
         }
 
@@ -276,12 +326,12 @@ mod tests {
     fn a_spec_or_state_that_cannot_be_read_is_malformed() {
         let mut creation = Creation { seed: 1, room: Room::new(1000, "object_bytes") };
         for kind in KINDS {
-            let refusal = AnyObject::create(kind.number, b"\xff", &mut creation).unwrap_err();
+            let refusal = AnyObject::create(kind.number, b"\xff", &mut creation, &mut |_| Ok(())).unwrap_err();
             assert!(refusal.why() == Reason::Malformed && refusal.message.contains(kind.name), "{refusal}");
             let refusal = AnyObject::restore(kind.number, b"\xff", &mut creation).unwrap_err();
             assert!(refusal.why() == Reason::Malformed && refusal.message.contains(kind.name), "{refusal}");
         }
-        assert_eq!(AnyObject::create(1, b"", &mut creation).unwrap_err().why(), Reason::UnknownOp);
+        assert_eq!(AnyObject::create(1, b"", &mut creation, &mut |_| Ok(())).unwrap_err().why(), Reason::UnknownOp);
         assert_eq!(AnyObject::restore(99, b"", &mut creation).unwrap_err().why(), Reason::UnknownOp);
     }
 }

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use holdfast_proto::datum::{HasReferences as _, Reference};
 use holdfast_proto::dict::{Op, Reply, Spec};
 use holdfast_proto::{
     Datum, DictAddRequest, DictAddResponse, DictClearResponse, DictCompareAndSetRequest, DictCompareAndSetResponse,
@@ -125,6 +126,13 @@ impl Object for Dict {
 
     fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+        for entry in self.entries.iter_from(0) {
+            entry.key.visit_references(visit);
+            entry.value.visit_references(visit);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use holdfast_proto::datum::{HasReferences, Reference};
 use holdfast_proto::{Reason, Refusal, ops};
 
 /// A shared object: a state, and how inputs change it.
@@ -14,7 +15,7 @@ use holdfast_proto::{Reason, Refusal, ops};
 /// - [`bytes`](Self::bytes) is exact: it changes by what the turn's [`Room`] was told, and `restore` counts the same.
 pub trait Object: Sized + Send + fmt::Debug {
     /// How an object of this kind is made.
-    type Spec: prost::Message + Default;
+    type Spec: prost::Message + HasReferences + Default;
     /// What can be asked of it.
     type Op: ops::Op;
     /// All there is to know about it, for listings, snapshots and tests.
@@ -42,6 +43,9 @@ pub trait Object: Sized + Send + fmt::Debug {
 
     /// The bytes of user data in it, as the limits count them.
     fn bytes(&self) -> u64;
+
+    /// Shows `visit` each reference to another object that is in it: those of its state, each once, without a copy.
+    fn visit_references(&self, visit: &mut dyn FnMut(&Reference));
 }
 
 /// What becomes of an input, as seen by its caller.

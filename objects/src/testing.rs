@@ -1,9 +1,10 @@
 //! Arbitrary data and ops for tests, here and in other crates.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use holdfast_proto::datum::OpaqueDatum;
+use holdfast_proto::datum::{Named, OpaqueDatum, Reference};
 use holdfast_proto::{
     Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
     DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest,
@@ -98,7 +99,7 @@ impl Source {
     }
 
     fn nested(&mut self, depth: u64) -> Datum {
-        const LEAVES: u64 = 10;
+        const LEAVES: u64 = 11;
         const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
         match self.below(if depth == 0 { LEAVES } else { LEAVES + 5 }) {
             0 => Datum::Null,
@@ -112,9 +113,13 @@ impl Source {
             9 => [Datum::Unset, Datum::Float(f64::NAN), Datum::BigInteger([1].into()), Datum::Null]
                 [self.below(4) as usize]
                 .clone(),
-            10 => Datum::List(self.elements(depth)),
-            11 => Datum::Tuple(self.elements(depth)),
-            12 | 13 => Datum::Set(self.elements(depth)),
+            10 => {
+                let object = [self.below(3) as u8; 16];
+                Datum::Reference(Reference::new(Arc::new(Named { handle: 0, kind: 2, object })))
+            }
+            11 => Datum::List(self.elements(depth)),
+            12 => Datum::Tuple(self.elements(depth)),
+            13 | 14 => Datum::Set(self.elements(depth)),
             _ => Datum::Map(self.elements(depth).iter().map(|key| (key.clone(), self.nested(depth - 1))).collect()),
         }
     }

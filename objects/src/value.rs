@@ -2,6 +2,7 @@
 
 use alloc::format;
 
+use holdfast_proto::datum::{HasReferences as _, Reference};
 use holdfast_proto::value::{Op, Reply, Spec};
 use holdfast_proto::{
     Datum, Reason, Refusal, ValueAddRequest, ValueAddResponse, ValueCompareAndSetRequest, ValueCompareAndSetResponse,
@@ -71,6 +72,10 @@ impl Object for Value {
 
     fn bytes(&self) -> u64 {
         self.value.bytes()
+    }
+
+    fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+        self.value.visit_references(visit);
     }
 }
 

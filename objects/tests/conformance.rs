@@ -1,5 +1,7 @@
 //! The laws that every kind in the catalogue keeps. Nothing here knows a kind: a new one is tested by being listed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use holdfast_objects::catalog::{AnyObject, AnyOp, AnyReply, KINDS, Kind};
 use holdfast_objects::testing::{Promise, Source};
 use holdfast_objects::{Answer, Creation, Ended, Room, SessionId, Turn};
@@ -19,8 +21,8 @@ struct World {
 impl World {
     /// A new object of the default spec.
     fn new(kind: &Kind, seed: u64) -> Self {
-        let object =
-            AnyObject::create(kind.number, &[], &mut creation(seed)).expect("the default spec is never refused");
+        let object = AnyObject::create(kind.number, &[], &mut creation(seed), &mut |_| Ok(()));
+        let object = object.expect("the default spec is never refused");
         Self { object, index: 0 }
     }
 
@@ -102,6 +104,26 @@ fn what_is_refused_and_what_only_reads_changes_nothing() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn an_object_shows_the_references_of_its_state() {
+    let shown = AtomicUsize::new(0);
+    law(|kind, past, _| {
+        let mut world = World::new(kind, 1);
+        world.apply_all(past);
+        let mut found = Vec::new();
+        world.object.visit_references(&mut |reference| found.push(format!("{reference:?}")));
+        let state = world.object.shown_state();
+        let mut wanted: Vec<String> =
+            state.split("Reference(").skip(1).map(|from| from[..=from.find(" }").unwrap() + 1].to_owned()).collect();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        shown.fetch_add(found.len(), Ordering::Relaxed);
+        prop_assert_eq!(found, wanted);
+        Ok(())
+    });
+    assert!(shown.into_inner() > 0, "no object ever held a reference");
 }
 
 #[test]
@@ -282,7 +304,7 @@ proptest! {
             if let Ok(op) = AnyOp::decode(kind.number, op, &noise) {
                 let _ = world.apply(&op);
             }
-            let _ = AnyObject::create(kind.number, &noise, &mut creation(1));
+            let _ = AnyObject::create(kind.number, &noise, &mut creation(1), &mut |_| Ok(()));
             if let Ok(object) = AnyObject::restore(kind.number, &noise, &mut creation(1)) {
                 let state = object.state();
                 let again = AnyObject::restore(kind.number, &state, &mut creation(1)).unwrap();

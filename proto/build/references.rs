@@ -80,9 +80,7 @@ fn has_data(field: &FieldDescriptor) -> bool {
 fn contains_data(message: &MessageDescriptor, seen: &mut BTreeSet<String>) -> bool {
     message.full_name() == DATUM
         || seen.insert(message.full_name().to_owned())
-            && message
-                .fields()
-                .any(|field| matches!(field.kind(), Kind::Message(inner) if contains_data(&inner, seen)))
+            && message.fields().any(|field| matches!(field.kind(), Kind::Message(inner) if contains_data(&inner, seen)))
 }
 
 /// As prost names the variants of a oneof.

@@ -103,12 +103,9 @@ impl Datum {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Unset
-            | Self::Null
-            | Self::Boolean(_)
-            | Self::Integer(_)
-            | Self::Float(_)
-            | Self::Reference(_) => DATUM_BYTES,
+            Self::Unset | Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) | Self::Reference(_) => {
+                DATUM_BYTES
+            }
             Self::Text(text) if text.len() as u64 <= DATUM_BYTES => DATUM_BYTES,
             Self::Text(text) => DATUM_BYTES + text.len() as u64,
             Self::BigInteger(bytes) | Self::Bytes(bytes) => DATUM_BYTES + bytes.len() as u64,

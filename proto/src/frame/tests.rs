@@ -47,7 +47,8 @@ fn a_reply_is_written_and_read_as_prost_does() {
             let mut out = BytesMut::new();
             put_response(&mut out, sequence, index, &dict::Reply::Len(len));
             let result = Some(reply::Result::Response(len.encode_to_vec().into()));
-            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
+            let frame =
+                ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
             assert_eq!(body(&out), frame.encode_to_vec());
             let want = ReplyFrame { sequence, index, result: Ok(&len.encode_to_vec()), delivered: vec![] };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
@@ -56,7 +57,8 @@ fn a_reply_is_written_and_read_as_prost_does() {
             let mut out = BytesMut::new();
             put_refusal(&mut out, sequence, index, &refusal);
             let result = Some(reply::Result::Refusal(refusal.clone()));
-            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
+            let frame =
+                ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
             assert_eq!(body(&out), frame.encode_to_vec());
             let want = ReplyFrame { sequence, index, result: Err(refusal), delivered: vec![] };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
