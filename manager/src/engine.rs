@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use holdfast_objects::catalog::{AnyObject, AnyOp, AnyReply};
 use holdfast_objects::{Answer, Creation, Ended, Room, SessionId, Turn};
+use holdfast_proto::datum::Reference;
 use holdfast_proto::{Reason, Refusal};
+use uuid::Uuid;
 
 use crate::limits::Limits;
+use crate::reclaim::Reclaim;
 use crate::slot::Slot;
 
 /// The volatile engine: orders an input, applies it and releases its answer at once, and keeps nothing over a restart.
@@ -19,30 +23,60 @@ pub(crate) struct Engine {
     /// The last index that was given.
     index: AtomicU64,
     usage: Arc<Usage>,
+    reclaim: Arc<Reclaim>,
     limits: Arc<Limits>,
 }
 
 impl Engine {
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
-        Self { index: AtomicU64::new(0), usage: Arc::default(), limits }
+        Self { index: AtomicU64::new(0), usage: Arc::default(), reclaim: Arc::default(), limits }
     }
 
-    /// Makes an object.
-    pub(crate) fn create(&self, kind: u32, spec: &[u8]) -> Result<Arc<Slot>, Refusal> {
+    /// Makes an object. `resolve` is given each reference in the spec, to replace what came over the wire by a slot.
+    pub(crate) fn create(
+        &self,
+        kind: u32,
+        spec: &[u8],
+        resolve: &mut dyn FnMut(&mut Reference) -> Result<(), Refusal>,
+    ) -> Result<Arc<Slot>, Refusal> {
         self.usage.add_object(self.limits.objects)?;
-        let seed = getrandom::u64().unwrap_or_else(|_| {
-            // The kernel has no randomness only very early in its boot. The seed defends against chosen keys; without it
-            // the object works.
-            self.index.load(Ordering::Relaxed)
-        });
+        let (id, seed) = self.id_and_seed();
         let mut creation = Creation { seed, room: self.room(0) };
-        match AnyObject::create(kind, spec, &mut creation) {
-            Ok(object) => Ok(Arc::new(Slot::new(object, self.usage.clone()))),
+        let mut refers = false;
+        let made = AnyObject::create(kind, spec, &mut creation, &mut |reference| {
+            refers = true;
+            resolve(reference)
+        });
+        match made {
+            Ok(object) => {
+                let slot = Arc::new(Slot::new(id, object, self.usage.clone(), self.reclaim.clone()));
+                if refers {
+                    slot.will_refer();
+                }
+                Ok(slot)
+            }
             Err(refusal) => {
                 self.usage.remove_object();
                 Err(refusal)
             }
         }
+    }
+
+    /// What is new and random about an object, in one question to the kernel.
+    fn id_and_seed(&self) -> (Uuid, u64) {
+        let mut random = [0; 18];
+        if getrandom::fill(&mut random).is_err() {
+            // The kernel has no randomness only very early in its boot. The seed defends against chosen keys; without it
+            // the object works. The position in the order of all inputs keeps ids apart.
+            random[..8].copy_from_slice(&self.index.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        }
+        let (id, seed) = random.split_at(10);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let id = uuid::Builder::from_unix_timestamp_millis(
+            u64::try_from(now.as_millis()).unwrap_or_default(),
+            id.try_into().expect("ten bytes"),
+        );
+        (id.into_uuid(), u64::from_ne_bytes(seed.try_into().expect("eight bytes")))
     }
 
     /// One call on one object. The index is 0 if the call was refused before it was ordered.
@@ -82,6 +116,12 @@ impl Engine {
         let of_object = self.limits.object_bytes.saturating_sub(bytes);
         let of_all = self.limits.total_bytes.saturating_sub(self.usage.bytes());
         if of_object <= of_all { Room::new(of_object, "object_bytes") } else { Room::new(of_all, "total_bytes") }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.reclaim.end();
     }
 }
 

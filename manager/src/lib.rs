@@ -11,6 +11,7 @@ mod engine;
 mod file_limit;
 mod limits;
 mod private;
+mod reclaim;
 mod registry;
 mod server;
 mod session;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use holdfast_objects::catalog;
+use holdfast_proto::datum::Reference;
 use holdfast_proto::{OpenMode, OpenRequest, Reason, Refusal};
 
 use crate::engine::Engine;
@@ -27,7 +28,12 @@ impl Registry {
     }
 
     /// The object of that name, made now if it may be. Also tells whether it was.
-    pub(crate) fn open(&self, request: &OpenRequest, engine: &Engine) -> Result<(Arc<Slot>, bool), Refusal> {
+    pub(crate) fn open(
+        &self,
+        request: &OpenRequest,
+        engine: &Engine,
+        resolve: &mut dyn FnMut(&mut Reference) -> Result<(), Refusal>,
+    ) -> Result<(Arc<Slot>, bool), Refusal> {
         let name = &*request.name;
         self.check(name)?;
         let mode = OpenMode::try_from(request.mode)
@@ -37,7 +43,7 @@ impl Registry {
             (Some(slot), _) => existing(slot, request, mode),
             (None, OpenMode::Open) => Err(unknown(name)),
             (None, OpenMode::OpenOrCreate | OpenMode::Create) => {
-                let slot = engine.create(request.kind, &request.spec)?;
+                let slot = engine.create(request.kind, &request.spec, resolve)?;
                 let other = match self.named.entry(name.into()) {
                     Entry::Occupied(other) => Some(other.get().clone()),
                     Entry::Vacant(place) => {

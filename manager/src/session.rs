@@ -1,17 +1,21 @@
 //! One client process's life with the manager.
 
+use std::collections::{HashMap, hash_map};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use holdfast_objects::catalog::AnyOp;
+use foldhash::fast::RandomState;
+use holdfast_objects::catalog::{AnyOp, AnyReply};
 use holdfast_objects::{Answer, Ended, SessionId};
+use holdfast_proto::datum::{HasReferences as _, Named, Reference};
 use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Unreadable};
 use holdfast_proto::{
-    CloseResponse, CreateRequest, CreateResponse, DeleteResponse, OpenResponse, Reason, Refusal, ShareRequest,
-    ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, manager,
+    CloseRequest, CloseResponse, CreateRequest, CreateResponse, DeleteResponse, OpenResponse, Reason, Refusal,
+    ShareRequest, ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, manager,
 };
 use slab::Slab;
 use uuid::Uuid;
@@ -19,7 +23,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::registry::Registry;
-use crate::slot::Slot;
+use crate::slot::{Held, Slot};
 use crate::tokens::Tokens;
 
 /// What all sessions share: the objects and how they are reached.
@@ -56,9 +60,20 @@ impl Store {
 pub(crate) struct Session {
     id: Uuid,
     /// By handle, less one: handle 0 is the manager.
-    handles: Slab<Arc<Slot>>,
+    handles: Slab<Handle>,
+    /// The keys of those handles that were delivered in references, by where their slots are.
+    delivered: HashMap<usize, usize, RandomState>,
     store: Arc<Store>,
     how: Ended,
+}
+
+/// What a handle stands for.
+#[derive(Debug)]
+struct Handle {
+    slot: Held,
+    /// How often the client was told of it and has not given it back: more than once only for references, of which many
+    /// may be on their way to a client that gives one back.
+    deliveries: u32,
 }
 
 impl Session {
@@ -72,7 +87,13 @@ impl Session {
                 format!("there are {limit} sessions, the limit named sessions: close some, or raise it"),
             ));
         }
-        Ok(Self { id: Uuid::now_v7(), handles: Slab::new(), store: store.clone(), how: Ended::Lost })
+        Ok(Self {
+            id: Uuid::now_v7(),
+            handles: Slab::new(),
+            delivered: HashMap::default(),
+            store: store.clone(),
+            how: Ended::Lost,
+        })
     }
 
     /// The id of the session.
@@ -107,20 +128,74 @@ impl Session {
             let result = self.manage(call);
             return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, &reply)));
         };
-        let Some(slot) = self.handles.get(key as usize) else {
+        let Some(Handle { slot, .. }) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
         };
-        let op = match AnyOp::decode(slot.kind(), call.op, call.request) {
+        let op = match self.read(slot, call) {
             Ok(op) => op,
             Err(refusal) => return (0, Err(refusal)),
         };
         match self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op) {
-            (index, Answer::Done(reply)) => {
-                frame::put_response(replies, call.sequence, index, &reply);
+            (index, Answer::Done(mut reply)) => {
+                let delivered = self.deliver(&mut reply);
+                if delivered.is_empty() {
+                    frame::put_response(replies, call.sequence, index, &reply);
+                } else {
+                    frame::put_response_with_references(replies, call.sequence, index, &reply, delivered);
+                }
                 (index, Ok(()))
             }
             (index, Answer::Refused(refusal)) => (index, Err(refusal)),
         }
+    }
+
+    /// Reads a request. The handles in its references become the objects that they stand for.
+    fn read(&self, slot: &Arc<Slot>, call: &CallFrame<'_>) -> Result<AnyOp, Refusal> {
+        let mut op = AnyOp::decode(slot.kind(), call.op, call.request)?;
+        op.change_references(&mut |reference| {
+            slot.will_refer();
+            self.resolve(reference)
+        })?;
+        Ok(op)
+    }
+
+    /// The object that a reference of the client stands for.
+    fn resolve(&self, reference: &mut Reference) -> Result<(), Refusal> {
+        let key = self.key(reference.handle())?;
+        *reference = self.handles[key].slot.to_reference();
+        Ok(())
+    }
+
+    /// Gives the session a handle for each reference in a reply, and each reference its handle. Returns the handles.
+    ///
+    /// No limit keeps them away: what was taken out of an object would be lost. They count as handles, so a session that
+    /// has too many opens no more; and an object has one handle of this sort, however often it is delivered.
+    fn deliver(&mut self, reply: &mut AnyReply) -> Vec<u32> {
+        let mut delivered = Vec::new();
+        let Ok(()) = reply.change_references(&mut |reference| -> Result<(), Infallible> {
+            if let Some(slot) = reference.target::<Slot>() {
+                let (kind, object) = (reference.kind(), reference.object());
+                let handle = self.deliver_one(slot);
+                delivered.push(handle);
+                *reference = Reference::new(Arc::new(Named { handle, kind, object }));
+            }
+            Ok(())
+        });
+        delivered
+    }
+
+    fn deliver_one(&mut self, slot: Arc<Slot>) -> u32 {
+        let key = match self.delivered.entry(Arc::as_ptr(&slot).addr()) {
+            hash_map::Entry::Occupied(known) => {
+                let key = *known.get();
+                self.handles[key].deliveries += 1;
+                key
+            }
+            hash_map::Entry::Vacant(place) => {
+                *place.insert(self.handles.insert(Handle { slot: slot.into(), deliveries: 1 }))
+            }
+        };
+        handle_of(key)
     }
 
     /// A call on the manager itself.
@@ -138,18 +213,18 @@ impl Session {
         Ok(match op {
             Ask::Open(request) => {
                 self.check_handles()?;
-                let (slot, created) = self.store.registry.open(&request, &self.store.engine)?;
+                let store = &self.store;
+                let (slot, created) =
+                    store.registry.open(&request, &store.engine, &mut |reference| self.resolve(reference))?;
                 Reply::Open(OpenResponse { handle: self.keep(slot), created })
             }
             Ask::Create(CreateRequest { kind, spec }) => {
                 self.check_handles()?;
-                let slot = self.store.engine.create(kind, &spec)?;
+                let slot = self.store.engine.create(kind, &spec, &mut |reference| self.resolve(reference))?;
                 Reply::Create(CreateResponse { handle: self.keep(slot) })
             }
             Ask::Close(request) => {
-                let key = self.key(request.handle)?;
-                // The session goes on, and may have another handle to the same object: nothing of it is left yet.
-                drop(self.handles.remove(key));
+                self.close_handle(&request)?;
                 Reply::Close(CloseResponse {})
             }
             Ask::Delete(request) => {
@@ -160,14 +235,33 @@ impl Session {
             Ask::TakeUp(TakeUpRequest { token, kind }) => {
                 self.check_handles()?;
                 let slot = self.store.tokens.take_up(&token, kind, Instant::now())?;
-                Reply::TakeUp(TakeUpResponse { handle: self.keep(slot) })
+                Reply::TakeUp(TakeUpResponse { handle: self.keep_held(slot) })
             }
             Ask::Status(_) => Reply::Status(self.status()),
         })
     }
 
+    /// The session goes on, and may have another handle to the same object: nothing of it is left yet.
+    fn close_handle(&mut self, request: &CloseRequest) -> Result<(), Refusal> {
+        let key = self.key(request.handle)?;
+        let (had, back) = (&mut self.handles[key].deliveries, request.deliveries.max(1));
+        *had = had.checked_sub(back).ok_or_else(|| {
+            let problem =
+                format!("handle {} was delivered {had} times and cannot be given back {back}", request.handle);
+            Refusal::new(Reason::Malformed, problem)
+        })?;
+        if *had == 0 {
+            let slot = self.handles.remove(key).slot;
+            let place = Arc::as_ptr(&slot).addr();
+            if self.delivered.get(&place) == Some(&key) {
+                self.delivered.remove(&place);
+            }
+        }
+        Ok(())
+    }
+
     fn share(&self, request: &ShareRequest) -> Result<ShareResponse, Refusal> {
-        let slot = self.handles[self.key(request.handle)?].clone();
+        let slot = self.handles[self.key(request.handle)?].slot.clone();
         let token = self.store.tokens.share(slot, request, Instant::now())?;
         Ok(ShareResponse { token: token.into() })
     }
@@ -198,9 +292,16 @@ impl Session {
     }
 
     fn keep(&mut self, slot: Arc<Slot>) -> u32 {
-        let key = self.handles.insert(slot);
-        u32::try_from(key + 1).expect("the limit on handles is far below 2^32")
+        self.keep_held(slot.into())
     }
+
+    fn keep_held(&mut self, slot: Held) -> u32 {
+        handle_of(self.handles.insert(Handle { slot, deliveries: 1 }))
+    }
+}
+
+fn handle_of(key: usize) -> u32 {
+    u32::try_from(key + 1).expect("the limits on handles and objects are far below 2^32")
 }
 
 fn unknown_handle(handle: u32) -> Refusal {
@@ -210,7 +311,7 @@ fn unknown_handle(handle: u32) -> Refusal {
 impl Drop for Session {
     fn drop(&mut self) {
         self.store.sessions.fetch_sub(1, Ordering::Relaxed);
-        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, slot)| slot).collect();
+        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, handle)| handle.slot).collect();
         let end = End { handles, session: SessionId(*self.id.as_bytes()), how: self.how, store: self.store.clone() };
         end.start();
     }
@@ -218,7 +319,7 @@ impl Drop for Session {
 
 /// The end of a session, object by object.
 struct End {
-    handles: Vec<Arc<Slot>>,
+    handles: Vec<Held>,
     session: SessionId,
     how: Ended,
     store: Arc<Store>,

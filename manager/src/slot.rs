@@ -1,25 +1,42 @@
 //! Where one object lives.
 
 use std::any::Any;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_objects::catalog::AnyObject;
+use holdfast_proto::datum::{Reference, Target};
 use holdfast_proto::{Reason, Refusal};
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::engine::Usage;
+use crate::reclaim::Reclaim;
 
 /// Where one object lives: a mutex around its machine, held for one input at a time.
 ///
 /// - A panic inside the machine poisons this slot alone: its state may be half changed, so nothing is asked of it any more.
 /// - A deleted object is gone for every session at once, also for those that have a handle.
 /// - The object's share of the manager's counts ends with the slot, so it cannot be forgotten.
+/// - The slot lives while somebody has an `Arc` of it. References in the data of other objects are such `Arc`s.
 #[derive(Debug)]
 pub(crate) struct Slot {
     kind: u32,
-    state: Mutex<State>,
+    id: Uuid,
+    /// The object's data may refer to other objects. Once it may, it always may.
+    refers: AtomicBool,
+    inside: Mutex<Inside>,
     usage: Arc<Usage>,
+    reclaim: Arc<Reclaim>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    state: State,
+    /// How many inputs there were.
+    inputs: u64,
 }
 
 #[derive(Debug)]
@@ -31,9 +48,11 @@ enum State {
 
 impl Slot {
     /// Puts an object in a slot. Its place among the objects has been taken from `usage`, and is given back at the end.
-    pub(crate) fn new(object: AnyObject, usage: Arc<Usage>) -> Self {
+    pub(crate) fn new(id: Uuid, object: AnyObject, usage: Arc<Usage>, reclaim: Arc<Reclaim>) -> Self {
         usage.add_bytes(object.bytes());
-        Self { kind: object.kind(), state: Mutex::new(State::Live(object)), usage }
+        let kind = object.kind();
+        let inside = Mutex::new(Inside { state: State::Live(object), inputs: 0 });
+        Self { kind, id, refers: AtomicBool::new(false), inside, usage, reclaim }
     }
 
     /// The number of the object's kind.
@@ -43,8 +62,9 @@ impl Slot {
 
     /// Does one thing with the object, alone with it.
     pub(crate) fn enter<R>(&self, act: impl FnOnce(&mut AnyObject) -> R) -> Result<R, Refusal> {
-        let mut state = self.state.lock();
-        let object = match &mut *state {
+        let mut inside = self.inside.lock();
+        inside.inputs += 1;
+        let object = match &mut inside.state {
             State::Live(object) => object,
             State::Poisoned(fault) => return Err(poisoned(fault)),
             State::Deleted => return Err(Refusal::new(Reason::UnknownObject, "the object was deleted: open it again")),
@@ -60,8 +80,8 @@ impl Slot {
                 let fault = message_of(&*panic);
                 self.usage.exchange_bytes(before, 0);
                 let refusal = poisoned(&fault);
-                *state = State::Poisoned(fault);
-                drop(state);
+                inside.state = State::Poisoned(fault);
+                drop(inside);
                 tracing::error!(kind = self.kind, %refusal, "an object panicked and is poisoned");
                 Err(refusal)
             }
@@ -70,21 +90,90 @@ impl Slot {
 
     /// Ends the object for everyone.
     pub(crate) fn delete(&self) {
-        let was = std::mem::replace(&mut *self.state.lock(), State::Deleted);
-        if let State::Live(object) = &was {
-            self.usage.exchange_bytes(object.bytes(), 0);
+        let was = std::mem::replace(&mut self.inside.lock().state, State::Deleted);
+        self.bury(was);
+    }
+
+    /// Notes that a request is about to put a reference to another object into this one's data.
+    pub(crate) fn will_refer(self: &Arc<Self>) {
+        if !self.refers.swap(true, Ordering::AcqRel) {
+            self.reclaim.add_holder(self);
         }
-        // A large object is freed here, after the lock is.
-        drop(was);
+    }
+
+    /// How many inputs there were.
+    pub(crate) fn inputs(&self) -> u64 {
+        self.inside.lock().inputs
+    }
+
+    /// Shows `visit` each reference in the object's data.
+    pub(crate) fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+        if let State::Live(object) = &self.inside.lock().state {
+            object.visit_references(visit);
+        }
+    }
+
+    /// Frees what was in the slot, where no lock is held.
+    fn bury(&self, was: State) {
+        if let State::Live(object) = was {
+            self.usage.exchange_bytes(object.bytes(), 0);
+            self.reclaim.bury(object, self.refers.load(Ordering::Acquire));
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let State::Live(object) = self.state.get_mut() {
-            self.usage.exchange_bytes(object.bytes(), 0);
-        }
+        let was = std::mem::replace(&mut self.inside.get_mut().state, State::Deleted);
+        self.bury(was);
         self.usage.remove_object();
+    }
+}
+
+impl Target for Slot {
+    fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    fn object(&self) -> [u8; 16] {
+        self.id.into_bytes()
+    }
+
+    fn released(&self, others: usize) {
+        if others > 0 && self.refers.load(Ordering::Acquire) {
+            self.reclaim.suspect();
+        }
+    }
+}
+
+/// A slot as somebody holds it who may be the last to know it: when this goes, what is left may be a cycle.
+#[derive(Clone, Debug)]
+pub(crate) struct Held(Arc<Slot>);
+
+impl Held {
+    /// The same, as data.
+    pub(crate) fn to_reference(&self) -> Reference {
+        Reference::new(self.0.clone())
+    }
+}
+
+impl From<Arc<Slot>> for Held {
+    fn from(slot: Arc<Slot>) -> Self {
+        Self(slot)
+    }
+}
+
+impl Deref for Held {
+    type Target = Arc<Slot>;
+
+    fn deref(&self) -> &Arc<Slot> {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.released(Arc::strong_count(&self.0) - 1);
     }
 }
 
@@ -126,7 +215,7 @@ mod tests {
     #[test]
     fn a_panic_poisons_its_own_object_alone() {
         let engine = Engine::new(Arc::new(Limits::default()));
-        let [victim, other] = [(); 2].map(|()| engine.create(dict::KIND, b"").unwrap());
+        let [victim, other] = [(); 2].map(|()| engine.create(dict::KIND, b"", &mut |_| Ok(())).unwrap());
         for slot in [&victim, &other] {
             assert!(matches!(set(&engine, slot), Answer::Done(_)));
         }
@@ -176,7 +265,7 @@ mod tests {
     #[test]
     fn a_poisoned_object_that_is_dropped_leaves_nothing_in_the_counts() {
         let engine = Engine::new(Arc::new(Limits::default()));
-        let slot = engine.create(dict::KIND, b"").unwrap();
+        let slot = engine.create(dict::KIND, b"", &mut |_| Ok(())).unwrap();
         assert!(matches!(set(&engine, &slot), Answer::Done(_)));
         let refusal = slot.enter::<()>(|_| std::panic::panic_any(7)).unwrap_err();
         assert!(refusal.message.contains("a panic without a message"), "{}", refusal.message);

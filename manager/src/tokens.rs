@@ -1,13 +1,12 @@
 //! Objects on their way from one process to another.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_proto::{Reason, Refusal, ShareRequest};
 use parking_lot::Mutex;
 
-use crate::slot::Slot;
+use crate::slot::Held;
 
 const USES_MAX: u32 = u16::MAX as u32;
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -34,7 +33,7 @@ type Token = [u8; 32];
 
 #[derive(Debug)]
 struct Shared {
-    slot: Arc<Slot>,
+    slot: Held,
     uses: u32,
     end: Instant,
 }
@@ -45,7 +44,7 @@ impl Tokens {
     }
 
     /// Makes a token for an object.
-    pub(crate) fn share(&self, slot: Arc<Slot>, request: &ShareRequest, now: Instant) -> Result<Token, Refusal> {
+    pub(crate) fn share(&self, slot: Held, request: &ShareRequest, now: Instant) -> Result<Token, Refusal> {
         let lifetime = Duration::from_millis(request.lifetime_ms);
         if request.uses == 0 || request.uses > USES_MAX {
             return Err(Refusal::new(
@@ -82,7 +81,7 @@ impl Tokens {
     }
 
     /// The object that a token stands for.
-    pub(crate) fn take_up(&self, token: &[u8], kind: u32, now: Instant) -> Result<Arc<Slot>, Refusal> {
+    pub(crate) fn take_up(&self, token: &[u8], kind: u32, now: Instant) -> Result<Held, Refusal> {
         let unknown = || {
             Refusal::new(
                 Reason::UnknownToken,
@@ -109,7 +108,7 @@ impl Tokens {
     /// Drops what has expired, and tells when to look again. The references are returned so that they are dropped where
     /// no lock is held: the last one frees the object.
     #[must_use]
-    pub(crate) fn sweep(&self, now: Instant) -> Vec<Arc<Slot>> {
+    pub(crate) fn sweep(&self, now: Instant) -> Vec<Held> {
         let mut state = self.state.lock();
         let mut expired = Vec::new();
         while let Some(entry) = state.ends.first_entry()

@@ -1,0 +1,252 @@
+//! The end of objects that nobody can reach any more.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use holdfast_objects::catalog::AnyObject;
+use parking_lot::{Condvar, Mutex};
+
+use crate::slot::Slot;
+
+/// An object of more bytes than this is freed on the thread of [`Reclaim`], so that no session waits for it.
+const LARGE: u64 = 1 << 20;
+
+/// Looking for cycles takes no more than one part in this many of one CPU.
+const SHARE: u32 = 20;
+
+/// The shortest time between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The end of objects that nobody can reach any more.
+///
+/// A slot lives while somebody has an `Arc` of it: the registry, a handle, a token, a request on its way, or the data of
+/// another object, in a [`Reference`](holdfast_proto::datum::Reference). So what is not in a cycle ends by itself, at once.
+/// Two things are left to do here, on a thread of their own that is started when there is something to do:
+///
+/// - **Graves.** Objects that refer to others, and large ones, are freed here. Freeing one may be the end of the next:
+///   the queue makes a loop of what would be a recursion as deep as users care to nest, on the stack of whoever closed
+///   a handle.
+/// - **Cycles.** Objects that only refer to each other are found by counting. All slots that may refer to others, the
+///   *holders*, are looked at, one at a time; nothing else is stopped. Those whose `Arc`s are not all accounted for by the
+///   data of holders are reachable, and so is what they refer to. What is left over is garbage if no input entered any of
+///   it from before the first count until after the last. (Proof: when such a slot was counted, nobody but holders in the
+///   left-over set had an `Arc` of it. A new one can only be cloned from one outside, of which there was none, or from the
+///   data of a slot of the set, which takes an input. So there was none later either, and there will be none.)
+///
+/// A look is taken soon after a reference to a holder was dropped that was not the last: only then can a cycle have been
+/// cut off.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaim {
+    /// A cycle may have been cut off since the last look began.
+    suspected: AtomicBool,
+    todo: Mutex<Todo>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Todo {
+    graves: Vec<AnyObject>,
+    /// Slots whose objects may refer to others, some of which may be gone.
+    holders: Vec<Weak<Slot>>,
+    /// How many holders there may be before those that are gone are thrown out.
+    prune_at: usize,
+    thread: Option<JoinHandle<()>>,
+    /// Nobody takes care of the graves any more but those who bring them.
+    ended: bool,
+    /// Somebody frees what is in the graves.
+    is_freeing: bool,
+}
+
+/// What the thread is to do next.
+enum Duty {
+    Free,
+    Look,
+    End,
+}
+
+impl Reclaim {
+    /// The slot's object may refer to others from now on.
+    pub(crate) fn add_holder(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let mut todo = self.todo.lock();
+        if todo.holders.len() >= todo.prune_at {
+            todo.holders.retain(|holder| holder.strong_count() > 0);
+            todo.prune_at = 2 * todo.holders.len() + 64;
+        }
+        todo.holders.push(Arc::downgrade(slot));
+    }
+
+    /// A reference to a holder is gone, and others are left: they may be all of a cycle.
+    pub(crate) fn suspect(self: &Arc<Self>) {
+        if !self.suspected.swap(true, Ordering::AcqRel) {
+            self.start(&mut self.todo.lock());
+            self.changed.notify_one();
+        }
+    }
+
+    /// Frees an object that is in no slot any more.
+    pub(crate) fn bury(self: &Arc<Self>, object: AnyObject, refers: bool) {
+        if !refers && object.bytes() < LARGE {
+            return;
+        }
+        let mut todo = self.todo.lock();
+        todo.graves.push(object);
+        self.start(&mut todo);
+        if todo.thread.is_some() {
+            drop(todo);
+            self.changed.notify_one();
+        } else if !todo.is_freeing {
+            drop(todo);
+            self.free();
+        }
+    }
+
+    /// Ends the thread when it has freed what there is.
+    pub(crate) fn end(&self) {
+        let thread = {
+            let mut todo = self.todo.lock();
+            todo.ended = true;
+            todo.thread.take()
+        };
+        self.changed.notify_one();
+        if let Some(thread) = thread {
+            // It does not panic; and if it did, it would have said so.
+            let _ = thread.join();
+        }
+    }
+
+    fn start(self: &Arc<Self>, todo: &mut Todo) {
+        if todo.thread.is_none() && !todo.ended {
+            let this = self.clone();
+            let started = thread::Builder::new().name("holdfast-reclaim".to_owned()).spawn(move || this.run());
+            // Without a thread those who bring graves free them.
+            todo.thread = started.inspect_err(|error| tracing::warn!(%error, "no thread to reclaim objects with")).ok();
+        }
+    }
+
+    fn run(&self) {
+        let mut rest = Instant::now();
+        loop {
+            match self.next_duty(rest) {
+                Duty::Free => self.free(),
+                Duty::Look => {
+                    let begin = Instant::now();
+                    self.look();
+                    let end = Instant::now();
+                    rest = end + PAUSE.max(SHARE * (end - begin));
+                }
+                Duty::End => return,
+            }
+        }
+    }
+
+    fn next_duty(&self, rest: Instant) -> Duty {
+        let mut todo = self.todo.lock();
+        loop {
+            if !todo.graves.is_empty() {
+                return Duty::Free;
+            }
+            if todo.ended {
+                return Duty::End;
+            }
+            if !self.suspected.load(Ordering::Acquire) {
+                self.changed.wait(&mut todo);
+            } else if self.changed.wait_until(&mut todo, rest).timed_out() {
+                self.suspected.store(false, Ordering::Release);
+                return Duty::Look;
+            }
+        }
+    }
+
+    /// Frees what is in the graves, and what that brings there.
+    fn free(&self) {
+        self.todo.lock().is_freeing = true;
+        loop {
+            let graves = {
+                let mut todo = self.todo.lock();
+                todo.is_freeing = !todo.graves.is_empty();
+                std::mem::take(&mut todo.graves)
+            };
+            if graves.is_empty() {
+                return;
+            }
+            drop(graves);
+        }
+    }
+
+    /// Looks for cycles that nobody can reach, and ends them.
+    fn look(&self) {
+        let holders: Vec<Arc<Slot>> = self.todo.lock().holders.iter().filter_map(Weak::upgrade).collect();
+        let survey = Survey::new(&holders);
+        let garbage = survey.unreachable();
+        if garbage.is_empty() {
+            return;
+        }
+        if garbage.iter().any(|&at| survey.has_changed(at)) {
+            // Somebody was there in between, so some of it may be reachable.
+            self.suspected.store(true, Ordering::Release);
+            return;
+        }
+        tracing::debug!(objects = garbage.len(), "objects that only referred to each other are gone");
+        for at in garbage {
+            holders[at].delete();
+        }
+    }
+}
+
+/// Who refers to whom among the holders, as far as one can tell without stopping them.
+struct Survey<'a> {
+    holders: &'a [Arc<Slot>],
+    /// How many inputs each had seen before anything was counted.
+    inputs: Vec<u64>,
+    /// Whom each refers to.
+    refers: Vec<Vec<usize>>,
+    /// How many `Arc`s of each there were when it was counted.
+    counts: Vec<usize>,
+}
+
+impl<'a> Survey<'a> {
+    fn new(holders: &'a [Arc<Slot>]) -> Self {
+        let inputs = holders.iter().map(|slot| slot.inputs()).collect();
+        let places: HashMap<usize, usize, RandomState> =
+            holders.iter().enumerate().map(|(at, slot)| (Arc::as_ptr(slot).addr(), at)).collect();
+        let mut survey = Self { holders, inputs, refers: Vec::new(), counts: Vec::new() };
+        for slot in holders {
+            let mut refers = Vec::new();
+            slot.visit_references(&mut |reference| refers.extend(places.get(&reference.address())));
+            survey.refers.push(refers);
+            survey.counts.push(Arc::strong_count(slot));
+        }
+        survey
+    }
+
+    /// Those that only others of their own kind refer to.
+    fn unreachable(&self) -> Vec<usize> {
+        // One `Arc` of each is ours.
+        let mut known = vec![1; self.holders.len()];
+        for &to in self.refers.iter().flatten() {
+            known[to] += 1;
+        }
+        let mut reached: Vec<bool> = self.counts.iter().zip(&known).map(|(count, known)| count != known).collect();
+        let mut next: Vec<usize> = (0..reached.len()).filter(|&at| reached[at]).collect();
+        while let Some(at) = next.pop() {
+            for &to in &self.refers[at] {
+                if !std::mem::replace(&mut reached[to], true) {
+                    next.push(to);
+                }
+            }
+        }
+        (0..reached.len()).filter(|&at| !reached[at]).collect()
+    }
+
+    fn has_changed(&self, at: usize) -> bool {
+        let slot = &self.holders[at];
+        slot.inputs() != self.inputs[at] || Arc::strong_count(slot) != self.counts[at]
+    }
+}
+
+#[cfg(test)]
+mod tests;
