@@ -180,7 +180,8 @@ impl Reclaim {
     /// Looks for cycles that nobody can reach, and ends them.
     fn look(&self) {
         let holders: Vec<Arc<Slot>> = self.todo.lock().holders.iter().filter_map(Weak::upgrade).collect();
-        let survey = Survey::new(&holders);
+        let mut survey = Survey::begin(&holders);
+        holders.iter().for_each(|_| survey.count());
         let garbage = survey.unreachable();
         if garbage.is_empty() {
             return;
@@ -200,27 +201,30 @@ impl Reclaim {
 /// Who refers to whom among the holders, as far as one can tell without stopping them.
 struct Survey<'a> {
     holders: &'a [Arc<Slot>],
+    /// Where each is in `holders`, by its address.
+    places: HashMap<usize, usize, RandomState>,
     /// How many inputs each had seen before anything was counted.
     inputs: Vec<u64>,
-    /// Whom each refers to.
+    /// Whom each refers to, as far as they were counted.
     refers: Vec<Vec<usize>>,
     /// How many `Arc`s of each there were when it was counted.
     counts: Vec<usize>,
 }
 
 impl<'a> Survey<'a> {
-    fn new(holders: &'a [Arc<Slot>]) -> Self {
+    fn begin(holders: &'a [Arc<Slot>]) -> Self {
         let inputs = holders.iter().map(|slot| slot.inputs()).collect();
-        let places: HashMap<usize, usize, RandomState> =
-            holders.iter().enumerate().map(|(at, slot)| (Arc::as_ptr(slot).addr(), at)).collect();
-        let mut survey = Self { holders, inputs, refers: Vec::new(), counts: Vec::new() };
-        for slot in holders {
-            let mut refers = Vec::new();
-            slot.visit_references(&mut |reference| refers.extend(places.get(&reference.address())));
-            survey.refers.push(refers);
-            survey.counts.push(Arc::strong_count(slot));
-        }
-        survey
+        let places = holders.iter().enumerate().map(|(at, slot)| (Arc::as_ptr(slot).addr(), at)).collect();
+        Self { holders, places, inputs, refers: Vec::new(), counts: Vec::new() }
+    }
+
+    /// Counts the next holder.
+    fn count(&mut self) {
+        let slot = &self.holders[self.counts.len()];
+        let mut refers = Vec::new();
+        slot.visit_references(&mut |reference| refers.extend(self.places.get(&reference.address())));
+        self.refers.push(refers);
+        self.counts.push(Arc::strong_count(slot));
     }
 
     /// Those that only others of their own kind refer to.

@@ -8,6 +8,7 @@ use holdfast_objects::{Answer, SessionId};
 use holdfast_proto::datum::Reference;
 use holdfast_proto::{Datum, DictGetRequest, DictPopRequest, DictSetRequest, dict};
 
+use super::Survey;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::slot::{Held, Slot};
@@ -115,6 +116,34 @@ fn a_cycle_that_holds_a_large_object_gives_back_its_bytes() {
     drop((one, other));
     wait_for(&engine, 0);
     assert_eq!(engine.usage().bytes(), 0);
+}
+
+/// The one way in which counting one after the other can be deceived: what is reachable walks from a holder that has not
+/// been counted to one that has.
+#[test]
+fn a_survey_notices_who_was_there_while_it_counted() {
+    let engine = engine();
+    let (one, other) = (object(&engine), object(&engine));
+    refer(&engine, &one, 0, &other);
+    refer(&engine, &other, 0, &one);
+    let holders = [other.clone(), one.clone()].map(|held| Arc::clone(&held));
+    drop(other);
+
+    let mut survey = Survey::begin(&holders);
+    survey.count();
+    let other = follow(&engine, &one, 0).unwrap();
+    drop(one);
+    survey.count();
+    assert_eq!(survey.unreachable(), [0, 1], "the counts alone say so");
+    assert!(survey.has_changed(1), "there was an input");
+
+    // Nobody is there this time.
+    drop(other);
+    let mut survey = Survey::begin(&holders);
+    survey.count();
+    survey.count();
+    assert_eq!(survey.unreachable(), [0, 1]);
+    assert!(!survey.has_changed(0) && !survey.has_changed(1));
 }
 
 /// Threads walk and rewire a graph at random, each from a root of its own. What can be reached must be there whenever it is
