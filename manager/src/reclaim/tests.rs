@@ -198,7 +198,7 @@ fn step(engine: &Engine, root: &Held, roots: &[Held], source: &mut Source) {
 fn a_reference_is_equal_to_another_of_the_same_object() {
     let engine = engine();
     let (one, other) = (object(&engine), object(&engine));
-    assert_eq!(one.to_reference(), one.clone().to_reference());
+    assert_eq!(one.to_reference(), Held::clone(&one).to_reference());
     assert_ne!(one.to_reference(), other.to_reference());
     assert_eq!(Reference::address(&one.to_reference()), Arc::as_ptr(&one).addr());
 }

@@ -383,7 +383,7 @@ fn reference<B: Buf>(wire_type: WireType, buf: &mut B, context: &DecodeContext) 
             (REFERENCE_HANDLE, wire_type) => named.handle = varint(wire_type, buf)? as u32,
             (REFERENCE_KIND, wire_type) => named.kind = varint(wire_type, buf)? as u32,
             (REFERENCE_OBJECT, wire_type) => {
-                named.object = delimited(wire_type, buf, |id| id.try_into().unwrap_or_default())?
+                named.object = delimited(wire_type, buf, |id| id.try_into().unwrap_or_default())?;
             }
             (tag, wire_type) => skip_field(wire_type, tag, buf, context)?,
         }
