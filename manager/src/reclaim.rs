@@ -15,11 +15,17 @@ use crate::slot::Slot;
 /// An object of more bytes than this is freed on the thread of [`Reclaim`], so that no session waits for it.
 const LARGE: u64 = 1 << 20;
 
-/// Looking for cycles takes no more than one part in this many of one CPU.
-const SHARE: u32 = 20;
+/// Looking for cycles takes one part in this many of one CPU...
+const SHARE: u32 = 10;
+
+/// ...unless it would then be put off longer than this.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The shortest time between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// So many holders may gather before a look is taken out of turn.
+const FEW: usize = 4096;
 
 /// The end of objects that nobody can reach any more.
 ///
@@ -32,13 +38,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///   a handle.
 /// - **Cycles.** Objects that only refer to each other are found by counting. All slots that may refer to others, the
 ///   *holders*, are looked at, one at a time; nothing else is stopped. Those whose `Arc`s are not all accounted for by the
-///   data of holders are reachable, and so is what they refer to. What is left over is garbage if no input entered any of
-///   it from before the first count until after the last. (Proof: when such a slot was counted, nobody but holders in the
-///   left-over set had an `Arc` of it. A new one can only be cloned from one outside, of which there was none, or from the
-///   data of a slot of the set, which takes an input. So there was none later either, and there will be none.)
+///   data of holders are reachable, and so is what they refer to; and so may be those of the rest that an input entered
+///   between the first count and the last, and what these refer to. What is left over is garbage. (Proof: no input entered
+///   any of it while it was counted, so its data stayed as it was found. All `Arc`s that a slot of it had when it was
+///   counted are in such data. A new one can only be cloned from one elsewhere, of which there was none, or from the data
+///   of a slot of the left-over set, which takes an input. So there was none later either, and there will be none.)
 ///
 /// A look is taken soon after a reference to a holder was dropped that was not the last: only then can a cycle have been
-/// cut off.
+/// cut off. How soon depends on what the last look cost, so that looking takes a small share of one CPU; but when there
+/// are twice as many holders as after the last look, it is taken at once. So at most half of them are garbage, and each
+/// holder that is made pays for a bounded part of the looking.
 #[derive(Debug, Default)]
 pub(crate) struct Reclaim {
     /// A cycle may have been cut off since the last look began.
@@ -52,13 +61,23 @@ struct Todo {
     graves: Vec<AnyObject>,
     /// Slots whose objects may refer to others, some of which may be gone.
     holders: Vec<Weak<Slot>>,
-    /// How many holders there may be before those that are gone are thrown out.
-    prune_at: usize,
+    /// How many holders there may be before it is looked whether they can be reached.
+    look_at: usize,
+    /// There are more.
+    is_due: bool,
     thread: Option<JoinHandle<()>>,
     /// Nobody takes care of the graves any more but those who bring them.
     ended: bool,
     /// Somebody frees what is in the graves.
     is_freeing: bool,
+}
+
+impl Todo {
+    /// Throws out the holders that are gone: as long as they are known here, their memory is not free.
+    fn prune(&mut self) {
+        self.holders.retain(|holder| holder.strong_count() > 0);
+        self.holders.shrink_to(2 * self.holders.len());
+    }
 }
 
 /// What the thread is to do next.
@@ -72,11 +91,15 @@ impl Reclaim {
     /// The slot's object may refer to others from now on.
     pub(crate) fn add_holder(self: &Arc<Self>, slot: &Arc<Slot>) {
         let mut todo = self.todo.lock();
-        if todo.holders.len() >= todo.prune_at {
-            todo.holders.retain(|holder| holder.strong_count() > 0);
-            todo.prune_at = 2 * todo.holders.len() + 64;
-        }
         todo.holders.push(Arc::downgrade(slot));
+        if todo.holders.len() >= todo.look_at.max(FEW) && !todo.is_due {
+            todo.prune();
+            todo.is_due = todo.holders.len() >= todo.look_at.max(FEW);
+            if todo.is_due {
+                self.start(&mut todo);
+                self.changed.notify_one();
+            }
+        }
     }
 
     /// A reference to a holder is gone, and others are left: they may be all of a cycle.
@@ -136,7 +159,7 @@ impl Reclaim {
                     let begin = Instant::now();
                     self.look();
                     let end = Instant::now();
-                    rest = end + PAUSE.max(SHARE * (end - begin));
+                    rest = end + (SHARE * (end - begin)).clamp(PAUSE, PATIENCE);
                 }
                 Duty::End => return,
             }
@@ -153,8 +176,10 @@ impl Reclaim {
                 return Duty::End;
             }
             if !self.suspected.load(Ordering::Acquire) {
+                todo.is_due = false;
+                todo.look_at = todo.holders.len() + FEW;
                 self.changed.wait(&mut todo);
-            } else if self.changed.wait_until(&mut todo, rest).timed_out() {
+            } else if todo.is_due || self.changed.wait_until(&mut todo, rest).timed_out() {
                 self.suspected.store(false, Ordering::Release);
                 return Duty::Look;
             }
@@ -179,22 +204,33 @@ impl Reclaim {
 
     /// Looks for cycles that nobody can reach, and ends them.
     fn look(&self) {
-        let holders: Vec<Arc<Slot>> = self.todo.lock().holders.iter().filter_map(Weak::upgrade).collect();
+        let left = self.find_and_end();
+        let mut todo = self.todo.lock();
+        todo.look_at = 2 * left;
+        todo.is_due = false;
+    }
+
+    /// Returns how many holders are left over.
+    fn find_and_end(&self) -> usize {
+        let holders: Vec<Arc<Slot>> = {
+            let mut todo = self.todo.lock();
+            todo.prune();
+            todo.holders.iter().filter_map(Weak::upgrade).collect()
+        };
         let mut survey = Survey::begin(&holders);
         holders.iter().for_each(|_| survey.count());
-        let garbage = survey.unreachable();
-        if garbage.is_empty() {
-            return;
-        }
-        if garbage.iter().any(|&at| survey.has_changed(at)) {
-            // Somebody was there in between, so some of it may be reachable.
+        let garbage = survey.garbage();
+        if survey.is_unsettled {
             self.suspected.store(true, Ordering::Release);
-            return;
+        }
+        if garbage.is_empty() {
+            return holders.len();
         }
         tracing::debug!(objects = garbage.len(), "objects that only referred to each other are gone");
-        for at in garbage {
+        for &at in &garbage {
             holders[at].delete();
         }
+        holders.len() - garbage.len()
     }
 }
 
@@ -209,13 +245,15 @@ struct Survey<'a> {
     refers: Vec<Vec<usize>>,
     /// How many `Arc`s of each there were when it was counted.
     counts: Vec<usize>,
+    /// Some could not be told, since somebody was there meanwhile.
+    is_unsettled: bool,
 }
 
 impl<'a> Survey<'a> {
     fn begin(holders: &'a [Arc<Slot>]) -> Self {
         let inputs = holders.iter().map(|slot| slot.inputs()).collect();
         let places = holders.iter().enumerate().map(|(at, slot)| (Arc::as_ptr(slot).addr(), at)).collect();
-        Self { holders, places, inputs, refers: Vec::new(), counts: Vec::new() }
+        Self { holders, places, inputs, refers: Vec::new(), counts: Vec::new(), is_unsettled: false }
     }
 
     /// Counts the next holder.
@@ -227,23 +265,35 @@ impl<'a> Survey<'a> {
         self.counts.push(Arc::strong_count(slot));
     }
 
-    /// Those that only others of their own kind refer to.
-    fn unreachable(&self) -> Vec<usize> {
+    /// Those that nobody can reach: that is all that can only be reached from each other, by the counts, but for those that
+    /// somebody was at meanwhile, and what these refer to.
+    fn garbage(&mut self) -> Vec<usize> {
+        let mut reached = self.reached();
+        let changed: Vec<usize> = (0..reached.len()).filter(|&at| !reached[at] && self.has_changed(at)).collect();
+        self.is_unsettled = !changed.is_empty();
+        self.reach(changed, &mut reached);
+        (0..reached.len()).filter(|&at| !reached[at]).collect()
+    }
+
+    /// Which are reachable, by the counts.
+    fn reached(&self) -> Vec<bool> {
         // One `Arc` of each is ours.
         let mut known = vec![1; self.holders.len()];
         for &to in self.refers.iter().flatten() {
             known[to] += 1;
         }
-        let mut reached: Vec<bool> = self.counts.iter().zip(&known).map(|(count, known)| count != known).collect();
-        let mut next: Vec<usize> = (0..reached.len()).filter(|&at| reached[at]).collect();
+        let mut reached = vec![false; self.holders.len()];
+        let roots = (0..reached.len()).filter(|&at| self.counts[at] != known[at]).collect();
+        self.reach(roots, &mut reached);
+        reached
+    }
+
+    fn reach(&self, mut next: Vec<usize>, reached: &mut [bool]) {
         while let Some(at) = next.pop() {
-            for &to in &self.refers[at] {
-                if !std::mem::replace(&mut reached[to], true) {
-                    next.push(to);
-                }
+            if !std::mem::replace(&mut reached[at], true) {
+                next.extend(&self.refers[at]);
             }
         }
-        (0..reached.len()).filter(|&at| !reached[at]).collect()
     }
 
     fn has_changed(&self, at: usize) -> bool {

@@ -134,16 +134,41 @@ fn a_survey_notices_who_was_there_while_it_counted() {
     let other = follow(&engine, &one, 0).unwrap();
     drop(one);
     survey.count();
-    assert_eq!(survey.unreachable(), [0, 1], "the counts alone say so");
-    assert!(survey.has_changed(1), "there was an input");
+    assert_eq!(survey.reached(), [false, false], "the counts alone are deceived");
+    assert_eq!((survey.garbage(), survey.is_unsettled), (vec![], true), "there was an input");
 
     // Nobody is there this time.
     drop(other);
     let mut survey = Survey::begin(&holders);
     survey.count();
     survey.count();
-    assert_eq!(survey.unreachable(), [0, 1]);
-    assert!(!survey.has_changed(0) && !survey.has_changed(1));
+    assert_eq!((survey.garbage(), survey.is_unsettled), (vec![0, 1], false));
+}
+
+/// Somebody is always somewhere: what nobody is at must go all the same.
+#[test]
+fn a_survey_finds_garbage_beside_what_changes() {
+    let engine = engine();
+    let cycle = |engine: &Engine| {
+        let (one, other) = (object(engine), object(engine));
+        refer(engine, &one, 0, &other);
+        refer(engine, &other, 0, &one);
+        [one, other]
+    };
+    let [a, b] = cycle(&engine);
+    let [c, d] = cycle(&engine);
+    let tail = object(&engine);
+    refer(&engine, &d, 1, &tail);
+    refer(&engine, &tail, 0, &tail);
+    let holders = [&a, &b, &c, &d, &tail].map(|held| Arc::clone(held));
+    drop((a, b, d, tail));
+    let mut survey = Survey::begin(&holders);
+    // As if somebody had come and gone.
+    forget(&engine, &c, 7);
+    drop(c);
+    holders.iter().for_each(|_| survey.count());
+    assert_eq!(survey.reached(), [false; 5]);
+    assert_eq!((survey.garbage(), survey.is_unsettled), (vec![0, 1], true), "the tail hangs on what was changed");
 }
 
 /// Threads walk and rewire a graph at random, each from a root of its own. What can be reached must be there whenever it is
