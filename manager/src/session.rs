@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use holdfast_objects::catalog::{AnyOp, AnyReply};
 use holdfast_objects::{Answer, Ended, SessionId};
-use holdfast_proto::datum::{HasReferences as _, Named, Reference};
+use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Unreadable};
 use holdfast_proto::{
@@ -216,12 +216,14 @@ impl Session {
                 let store = &self.store;
                 let (slot, created) =
                     store.registry.open(&request, &store.engine, &mut |reference| self.resolve(reference))?;
-                Reply::Open(OpenResponse { handle: self.keep(slot), created })
+                let object = slot.object().into();
+                Reply::Open(OpenResponse { handle: self.keep(slot), created, object })
             }
             Ask::Create(CreateRequest { kind, spec }) => {
                 self.check_handles()?;
                 let slot = self.store.engine.create(kind, &spec, &mut |reference| self.resolve(reference))?;
-                Reply::Create(CreateResponse { handle: self.keep(slot) })
+                let object = slot.object().into();
+                Reply::Create(CreateResponse { handle: self.keep(slot), object })
             }
             Ask::Close(request) => {
                 self.close_handle(&request)?;
@@ -235,7 +237,8 @@ impl Session {
             Ask::TakeUp(TakeUpRequest { token, kind }) => {
                 self.check_handles()?;
                 let slot = self.store.tokens.take_up(&token, kind, Instant::now())?;
-                Reply::TakeUp(TakeUpResponse { handle: self.keep_held(slot) })
+                let object = slot.object().into();
+                Reply::TakeUp(TakeUpResponse { handle: self.keep_held(slot), object })
             }
             Ask::Status(_) => Reply::Status(self.status()),
         })

@@ -16,3 +16,6 @@ pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
 
 /// A shared cell: see [`proxy::Value`](crate::proxy::Value).
 pub type Value<T> = crate::proxy::Value<T, threads::Blocking>;
+
+/// A shared object of any kind: see [`proxy::Reference`](crate::proxy::Reference).
+pub type Reference = crate::proxy::Reference<threads::Blocking>;

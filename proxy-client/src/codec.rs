@@ -16,6 +16,7 @@
 //! | structs                                | map with the names of the fields as keys, in their order  |
 //! | unit variants                          | text: the name                                            |
 //! | other variants                         | map of one entry: the name, and the payload as above      |
+//! | proxies                                | reference                                                 |
 //!
 //! **Nested options.** A datum is *hollow* when it is null, or a set whose one member is hollow. `Some(x)` is written
 //! as `x`, unless that is hollow: then it is the set of `x`. So `None` is null, `Some(None)` and `Some(())` are
@@ -43,6 +44,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, Expected, Unexpected};
 
 mod de;
+pub(crate) mod passing;
 mod ser;
 #[cfg(test)]
 mod tests;
@@ -59,7 +61,9 @@ pub(crate) fn to_datum<T: Serialize + ?Sized>(value: &T) -> Result<Datum, CodecE
 /// The value that a datum was made of, or that reads as if it was.
 #[inline]
 pub(crate) fn from_datum<T: DeserializeOwned>(datum: Datum) -> Result<T, CodecError> {
-    T::deserialize(de::Deserializer::new(datum))
+    let value = T::deserialize(de::Deserializer::new(datum));
+    passing::clear();
+    value
 }
 
 /// A value that is no datum, or a datum that is not of the type it is read as.
@@ -148,7 +152,7 @@ fn describe(found: Unexpected<'_>) -> String {
         Unexpected::Bytes(value) => format!("{} bytes", value.len()),
         Unexpected::Unit => "null".into(),
         Unexpected::Option => "an option".into(),
-        Unexpected::NewtypeStruct => "a newtype struct".into(),
+        Unexpected::NewtypeStruct => "a reference to an object".into(),
         Unexpected::Seq => "a sequence".into(),
         Unexpected::Map => "a map".into(),
         Unexpected::Enum => "an enum".into(),

@@ -53,6 +53,14 @@ pub enum Error {
         /// How it ended.
         cause: String,
     },
+    /// A value holds a proxy that came of another session than the object in which it was to be stored. Nothing was asked.
+    #[error(
+        "{op}: a proxy in the value belongs to another session: pass it through a token, and store the proxy that comes of it in this session"
+    )]
+    OtherSession {
+        /// What was to be asked.
+        op: &'static str,
+    },
     /// There is no manager to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -70,3 +70,6 @@ pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
 
 /// A shared cell, for async programs: see [`proxy::Value`].
 pub type Value<T> = proxy::Value<T, session::tasks::Async>;
+
+/// A shared object of any kind, for async programs: see [`proxy::Reference`].
+pub type Reference = proxy::Reference<session::tasks::Async>;

@@ -6,11 +6,13 @@
 
 mod dict;
 mod manager;
+mod reference;
 mod remote;
 mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use manager::{Manager, Open, Status};
+pub use reference::{Proxy, Reference};
 pub use remote::{Single, Tokens};
 pub use value::Value;
 

@@ -45,6 +45,8 @@ pub(crate) struct Reply {
     pub(crate) index: u64,
     /// The response message.
     pub(crate) body: Bytes,
+    /// The handles of the references in it, each to be given back as often as it is here.
+    pub(crate) delivered: Vec<u32>,
 }
 
 /// One or more calls, made one after the other, that together give one result.

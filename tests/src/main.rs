@@ -6,8 +6,10 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use holdfast::blocking::{Dict, Manager};
 use holdfast_manager::{Config, Limits, Listen, Server};
+use holdfast_objects::testing::Source;
 use holdfast_proto::place::{Address, create_authkey_file};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +24,7 @@ fn main() {
         ["hold", objects] => hold(objects.parse().unwrap()),
         ["share"] => share(),
         ["take", token] => take(token),
+        ["litter", seed] => litter(seed.parse().unwrap()),
         ["threads"] => threads(),
         ["own", library] => own(library),
         ["connect-default"] => say(Manager::connect_default().unwrap().status().unwrap().pid),
@@ -148,6 +151,41 @@ fn take(token: &str) {
     let manager = Manager::connect_token(&token).unwrap();
     let object: Dict<String, Vec<u8>> = manager.dict_from_token(&token).unwrap();
     say(format_args!("{:?}", object.get("from the maker").unwrap()));
+}
+
+/// Makes objects that refer to each other in chains and cycles, keeps a few, leaves one in a named dict, and tells how many
+/// it has made; until it is killed.
+fn litter(seed: u64) {
+    const AT_ONCE: usize = 500;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let manager = holdfast::Manager::connect_default().await.unwrap();
+        let left: holdfast::Dict<u64, holdfast::Reference> = manager.dict("litter").await.unwrap();
+        let mut source = Source::new(seed);
+        let mut kept: Vec<holdfast::Dict<u64, holdfast::Reference>> = Vec::new();
+        loop {
+            let made = try_join_all((0..AT_ONCE).map(|_| manager.new_dict::<u64, holdfast::Reference>()));
+            let made = made.await.unwrap();
+            let rewired = made.iter().enumerate().flat_map(|(at, one)| {
+                let next = &made[(at + 1) % AT_ONCE];
+                let other = &made[source.below(AT_ONCE as u64) as usize];
+                [one.set(&0, &next.reference()), one.set(&1, &other.reference())]
+            });
+            try_join_all(rewired.collect::<Vec<_>>()).await.unwrap();
+            left.set(&source.below(8), &made[0].reference()).await.unwrap();
+            // Whoever reads a reference has a proxy, which ends like any other.
+            let read = left.get(&source.below(8)).await.unwrap();
+            let read: Option<holdfast::Dict<u64, holdfast::Reference>> = read.and_then(|found| found.get());
+            if let Some(found) = &read {
+                found.set(&2, &made[1].reference()).await.unwrap();
+            }
+            kept.truncate(20);
+            kept.extend(read);
+            kept.extend(made.into_iter().step_by(100));
+            kept.reverse();
+            say(AT_ONCE);
+        }
+    });
 }
 
 /// Makes calls of every sort, and tells how many threads that took.

@@ -6,16 +6,19 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::join_all;
 use holdfast::{Address, Authkey, Reason};
+use holdfast_proto::datum::{Named, Reference};
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
     BeginRequest, CONNECT_PATH, Call, CloseRequest, CreateRequest, CreateResponse, Datum, DictAddRequest,
-    DictGetRequest, DictSetRequest, FinishRequest, Goodbye, Hello, OpenRequest, PROTOCOL, Refusal, ShareRequest,
-    StatusRequest, TakeUpRequest, ValueGetRequest, client_frame, dict, server_frame, value,
+    DictGetRequest, DictGetResponse, DictSetRequest, FinishRequest, Goodbye, Hello, OpenRequest, PROTOCOL, Refusal,
+    ShareRequest, StatusRequest, TakeUpRequest, ValueGetRequest, ValueSetRequest, ValueSpec, client_frame, dict, reply,
+    server_frame, value,
 };
 use holdfast_tests::{Ended, Manager, PATIENCE, Raw, Setup, Stream, Witness, call, handshake, program};
 use prost::Message;
@@ -53,7 +56,7 @@ async fn goes_on(stream: &mut Stream, dict: u32) {
 }
 
 #[track_caller]
-fn is(refused: Result<Bytes, Refusal>, reason: Reason, names: &str) {
+fn is<T: std::fmt::Debug>(refused: Result<T, Refusal>, reason: Reason, names: &str) {
     let refusal = refused.expect_err("it was to be refused");
     assert_eq!(refusal.why(), reason, "{}", refusal.message);
     assert!(refusal.message.contains(names), "{:?} names {names:?}", refusal.message);
@@ -80,8 +83,8 @@ async fn a_refused_call_leaves_its_session_and_everybody_else_as_they_were() {
         // Handles that this session does not have.
         (99, DictGetRequest::OP, get().encode_to_vec(), Reason::UnknownHandle, "99"),
         (u32::MAX, DictGetRequest::OP, get().encode_to_vec(), Reason::UnknownHandle, "4294967295"),
-        (0, close_op, CloseRequest { handle: 99 }.encode_to_vec(), Reason::UnknownHandle, "99"),
-        (0, close_op, CloseRequest { handle: 0 }.encode_to_vec(), Reason::UnknownHandle, "0"),
+        (0, close_op, CloseRequest { handle: 99, deliveries: 0 }.encode_to_vec(), Reason::UnknownHandle, "99"),
+        (0, close_op, CloseRequest { handle: 0, deliveries: 0 }.encode_to_vec(), Reason::UnknownHandle, "0"),
         (0, share_op, share(99, 1, 1000), Reason::UnknownHandle, "99"),
         // Ops that do not exist, and those of another kind.
         (0, 0, vec![], Reason::UnknownOp, "0"),
@@ -169,9 +172,12 @@ async fn a_handle_is_of_its_session_alone_and_of_no_use_once_given_back() {
     let other = Raw::authenticated(&manager).await;
     let mut stranger = other.session().await;
     assert_eq!(stranger.ask(dict, &get()).await.unwrap_err().why(), Reason::UnknownHandle);
-    stream.ask(0, &CloseRequest { handle: dict }).await.unwrap();
+    stream.ask(0, &CloseRequest { handle: dict, deliveries: 0 }).await.unwrap();
     assert_eq!(stream.ask(dict, &get()).await.unwrap_err().why(), Reason::UnknownHandle);
-    assert_eq!(stream.ask(0, &CloseRequest { handle: dict }).await.unwrap_err().why(), Reason::UnknownHandle);
+    assert_eq!(
+        stream.ask(0, &CloseRequest { handle: dict, deliveries: 0 }).await.unwrap_err().why(),
+        Reason::UnknownHandle
+    );
     drop((raw, other, stream, stranger));
     witness.sees_no_harm(&manager).await;
 }
@@ -741,7 +747,7 @@ async fn an_object_that_is_created_and_refused_takes_no_place() {
         assert_eq!(stream.ask(0, &bad).await.unwrap_err().why(), Reason::Malformed);
     }
     for _ in 0..3 {
-        let CreateResponse { handle } =
+        let CreateResponse { handle, .. } =
             stream.ask(0, &CreateRequest { kind: dict::KIND, spec: Bytes::new() }).await.unwrap();
         assert!(handle > 0);
     }
@@ -764,5 +770,54 @@ async fn a_handshake_that_is_recorded_cannot_be_replayed() {
     ends_with(&second.finish(proof).await.unwrap_err(), UNAUTHENTICATED, "");
     second.closed().await;
     drop(first);
+    witness.sees_no_harm(&manager).await;
+}
+
+/// What the manager does with the deliveries of a handle, seen on the wire.
+#[tokio::test]
+async fn a_delivered_handle_ends_with_its_last_delivery() {
+    let (manager, witness) = start().await;
+    let raw = Raw::authenticated(&manager).await;
+    let (mut stream, dict, cell) = with_objects(&raw).await;
+    let key = || Some(Datum::Integer(5));
+    let to = |handle| Datum::Reference(Reference::new(Arc::new(Named { handle, kind: 0, object: [0; 16] })));
+    let set = |value: Datum| DictSetRequest { key: key(), value: Some(value) };
+    let get = DictGetRequest { key: key() };
+
+    // A reference to nothing this session has, at any depth, and in the spec of a new object.
+    let before = stream.ask(0, &StatusRequest {}).await.unwrap();
+    for handle in [0, 99] {
+        for value in [to(handle), Datum::List([Datum::Null, to(handle)].into())] {
+            is(stream.ask(dict, &set(value)).await, Reason::UnknownHandle, "handle");
+        }
+        let spec = ValueSpec { initial: Some(to(handle)) }.encode_to_vec().into();
+        is(stream.ask(0, &CreateRequest { kind: value::KIND, spec }).await.map(drop), Reason::UnknownHandle, "handle");
+    }
+    assert_eq!(stream.ask(0, &StatusRequest {}).await.unwrap(), before);
+
+    // Delivered twice: one handle, which is not the one that was opened, and takes two to give back.
+    stream.ask(dict, &set(Datum::List([to(cell), to(cell)].into()))).await.unwrap();
+    stream.call(dict, &get).await;
+    let reply = stream.reply().await.unwrap();
+    let [delivered, again] = reply.delivered[..] else { panic!("{reply:?}") };
+    assert!(delivered == again && delivered != cell && delivered != dict);
+    let Some(reply::Result::Response(body)) = reply.result else { panic!("refused") };
+    let Some(Datum::List(elements)) = DictGetResponse::decode(body).unwrap().value else { panic!("a list") };
+    for element in &elements {
+        let Datum::Reference(reference) = element else { panic!("{element:?}") };
+        assert_eq!((reference.handle(), reference.kind()), (delivered, value::KIND));
+        assert_ne!(reference.object(), [0; 16]);
+    }
+    stream.ask(delivered, &ValueSetRequest { value: Some(Datum::Integer(1)) }).await.unwrap();
+    assert_eq!(stream.ask(cell, &ValueGetRequest {}).await.unwrap().value, Some(Datum::Integer(1)), "the same object");
+    let close = |deliveries| CloseRequest { handle: delivered, deliveries };
+    is(stream.ask(0, &close(3)).await, Reason::Malformed, "2");
+    stream.ask(0, &close(1)).await.unwrap();
+    stream.ask(delivered, &ValueGetRequest {}).await.unwrap();
+    stream.ask(dict, &get).await.unwrap();
+    stream.ask(0, &close(3)).await.unwrap();
+    is(stream.ask(delivered, &ValueGetRequest {}).await, Reason::UnknownHandle, "handle");
+    stream.ask(cell, &ValueGetRequest {}).await.unwrap();
+    drop((raw, stream));
     witness.sees_no_harm(&manager).await;
 }

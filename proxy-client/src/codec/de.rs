@@ -11,6 +11,7 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use super::passing::{self, Lent};
 use super::{CodecError, hollow};
 
 /// A datum to be read.
@@ -200,6 +201,7 @@ impl<'de> serde::Deserializer<'de> for Deserializer {
             }
             Datum::List(elements) | Datum::Tuple(elements) | Datum::Set(elements) => sequence(elements, visitor),
             Datum::Map(entries) => map(entries, visitor),
+            Datum::Reference(reference) => visitor.visit_newtype_struct(Lent::new(reference)),
             Datum::Opaque(_) => {
                 Err(CodecError::invalid_type(Unexpected::Other(&self.datum.brief().to_string()), &visitor))
             }
@@ -265,10 +267,11 @@ impl<'de> serde::Deserializer<'de> for Deserializer {
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, CodecError> {
-        visitor.visit_newtype_struct(self)
+        // A proxy wants a reference and nothing else; any other newtype struct is what is in it.
+        if name == passing::NAME { self.deserialize_any(visitor) } else { visitor.visit_newtype_struct(self) }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CodecError> {

@@ -10,7 +10,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant,
 };
 
-use super::{CodecError, hollow};
+use super::{CodecError, hollow, passing};
 
 /// No more places than this are set aside on the word of a type alone.
 const MAX_RESERVED: usize = 1 << 16;
@@ -200,9 +200,14 @@ impl serde::Serializer for Serializer {
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _name: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<Datum, CodecError> {
+        if name == passing::NAME
+            && let Some(reference) = passing::written()
+        {
+            return Ok(Datum::Reference(reference));
+        }
         value.serialize(self)
     }
 

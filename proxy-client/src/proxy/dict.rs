@@ -16,7 +16,8 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::remote::{Holds, Remote, Tokens, decode};
+use super::reference::proxy;
+use super::remote::{Holds, Remote, Tokens};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::Result;
@@ -34,6 +35,8 @@ pub struct Dict<K, V, M: Mode> {
     remote: Remote<M>,
     _entries: Holds<(K, V)>,
 }
+
+proxy!(Dict<K, V> in dict);
 
 impl<K, V, M: Mode> Clone for Dict<K, V, M> {
     fn clone(&self) -> Self {
@@ -348,7 +351,7 @@ impl<V: DeserializeOwned, M: Mode> Exchange for GetMany<V, M> {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<Self::Value>> {
-        let (response, _) = decode::<DictGetManyResponse>(heard)?;
+        let (response, _) = self.remote.decode::<DictGetManyResponse>(heard)?;
         // An answer of no value to a question of some would be asked for ever.
         let answered = response.lookups.len().min(self.asked);
         for lookup in response.lookups.into_iter().take(answered) {
@@ -389,7 +392,7 @@ impl<M: Mode> Exchange for Update<M> {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<()>> {
-        let (DictUpdateResponse {}, _) = decode(heard)?;
+        let (DictUpdateResponse {}, _) = self.remote.decode(heard)?;
         let is_done = self.entries.as_ref().map_or(true, |rest| rest.as_slice().is_empty());
         Ok(if is_done { Step::Done(()) } else { Step::Again })
     }
@@ -421,7 +424,7 @@ impl<T, C, M: Mode> Exchange for Scan<T, C, M> {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<C>> {
-        let (response, _) = decode::<DictScanResponse>(heard)?;
+        let (response, _) = self.remote.decode::<DictScanResponse>(heard)?;
         for entry in response.entries {
             self.read.push((self.each)(entry)?);
         }

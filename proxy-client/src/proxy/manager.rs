@@ -17,7 +17,7 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::remote::{Holds, Remote, check_token, decode};
+use super::remote::{Holds, Remote, check_token};
 use super::{Dict, Output, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
@@ -165,10 +165,7 @@ impl Manager<Blocking> {
 impl<M: Mode> Manager<M> {
     fn of(session: Arc<M::Session>, options: &Options, child: Option<Child>) -> Self {
         let timeout = options.default_call_timeout();
-        let remote = match child {
-            Some(child) => Remote::own_manager(session, timeout, Arc::new(child)),
-            None => Remote::manager(session, timeout),
-        };
+        let remote = Remote::manager(session, timeout, child.map(Arc::new));
         Self { remote, authkey_file: options.file_of_authkey().map(Into::into) }
     }
 
@@ -241,23 +238,24 @@ impl<M: Mode> Manager<M> {
             let mode = OpenMode::OpenOrCreate.into();
             Way::Open(OpenRequest { name: name.to_owned(), kind, spec, mode })
         });
-        self.run(request, make)
+        self.run(kind, request, make)
     }
 
     fn create<P>(&self, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
-        self.run(spec.map(|spec| Way::Create(CreateRequest { kind, spec })), make)
+        self.run(kind, spec.map(|spec| Way::Create(CreateRequest { kind, spec })), make)
     }
 
     fn take_up<P>(&self, token: &Token, kind: u32, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
         let request = check_token(&self.remote, token);
-        self.run(request.map(|()| Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind })), make)
+        self.run(kind, request.map(|()| Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind })), make)
     }
 
-    fn run<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+    fn run<P>(&self, kind: u32, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
         self.remote.run(Open {
             remote: self.remote.clone(),
             request: Some(request),
             way: None,
+            kind,
             make,
             _proxy: PhantomData,
         })
@@ -276,11 +274,15 @@ enum Way {
     TakeUp(TakeUpRequest),
 }
 
+/// Reads what answers one way to open an object: its handle and its id.
+type Hear<M> = fn(&Remote<M>, Heard) -> Result<(u32, Vec<u8>)>;
+
 /// The opening of an object.
 pub struct Open<M: Mode, P> {
     remote: Remote<M>,
     request: Option<Result<Way>>,
-    way: Option<fn(Heard) -> Result<u32>>,
+    way: Option<Hear<M>>,
+    kind: u32,
     make: fn(Remote<M>) -> P,
     _proxy: Holds<P>,
 }
@@ -299,23 +301,32 @@ impl<M: Mode, P> Exchange for Open<M, P> {
     fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
         match self.request.take().expect("an object is opened once")? {
             Way::Open(request) => {
-                self.way = Some(|heard| Ok(decode::<OpenResponse>(heard)?.0.handle));
+                self.way = Some(|remote, heard| {
+                    let (response, _) = remote.decode::<OpenResponse>(heard)?;
+                    Ok((response.handle, response.object))
+                });
                 self.remote.ask(asking, &request)
             }
             Way::Create(request) => {
-                self.way = Some(|heard| Ok(decode::<CreateResponse>(heard)?.0.handle));
+                self.way = Some(|remote, heard| {
+                    let (response, _) = remote.decode::<CreateResponse>(heard)?;
+                    Ok((response.handle, response.object))
+                });
                 self.remote.ask(asking, &request)
             }
             Way::TakeUp(request) => {
-                self.way = Some(|heard| Ok(decode::<TakeUpResponse>(heard)?.0.handle));
+                self.way = Some(|remote, heard| {
+                    let (response, _) = remote.decode::<TakeUpResponse>(heard)?;
+                    Ok((response.handle, response.object))
+                });
                 self.remote.ask(asking, &request)
             }
         }
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<P>> {
-        let handle = self.way.expect("it was asked")(heard)?;
-        Ok(Step::Done((self.make)(self.remote.opened(handle))))
+        let (handle, object) = self.way.expect("it was asked")(&self.remote, heard)?;
+        Ok(Step::Done((self.make)(self.remote.opened(handle, self.kind, &object))))
     }
 }
 

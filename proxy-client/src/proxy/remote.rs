@@ -5,24 +5,30 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_proto::datum::{HasReferences, Reference, Target};
 use holdfast_proto::ops::Request;
-use holdfast_proto::{ShareRequest, ShareResponse};
+use holdfast_proto::{Reason, Refusal, ShareRequest, ShareResponse, manager};
 use prost::Message;
 
 use crate::child::Child;
 use crate::error::{ConnectError, Error, Result};
-use crate::session::{Asking, Exchange, Heard, Mode, SessionLike, Step};
+use crate::session::{Asking, Exchange, Heard, Mode, Reply, SessionLike, Step};
 use crate::token::Token;
 
 /// An object in a manager, as one proxy and its clones see it. When the last of them is gone the handle is given back.
-pub(crate) struct Remote<M: Mode> {
+pub struct Remote<M: Mode> {
     handle: Arc<Handle<M>>,
     timeout: Option<Duration>,
 }
 
-struct Handle<M: Mode> {
+/// One delivery of a handle. As data it is a reference to the object.
+pub(crate) struct Handle<M: Mode> {
     session: Arc<M::Session>,
     number: u32,
+    kind: u32,
+    object: [u8; 16],
+    /// For the calls of proxies that are read from data.
+    timeout: Option<Duration>,
     /// The manager itself, if this process started it. After the session, so that goodbye is said first.
     child: Option<Arc<Child>>,
 }
@@ -35,6 +41,26 @@ impl<M: Mode> Drop for Handle<M> {
         if self.number != MANAGER {
             self.session.close_handle(self.number);
         }
+    }
+}
+
+impl<M: Mode> Target for Handle<M> {
+    fn handle(&self) -> u32 {
+        self.number
+    }
+
+    fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    fn object(&self) -> [u8; 16] {
+        self.object
+    }
+}
+
+impl<M: Mode> fmt::Debug for Handle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
@@ -51,20 +77,31 @@ impl<M: Mode> fmt::Debug for Remote<M> {
 }
 
 impl<M: Mode> Remote<M> {
-    /// The manager itself.
-    pub(crate) fn manager(session: Arc<M::Session>, timeout: Option<Duration>) -> Self {
-        Self { handle: Arc::new(Handle { session, number: MANAGER, child: None }), timeout }
-    }
-
-    /// The manager itself, which this process started.
-    pub(crate) fn own_manager(session: Arc<M::Session>, timeout: Option<Duration>, child: Arc<Child>) -> Self {
-        Self { handle: Arc::new(Handle { session, number: MANAGER, child: Some(child) }), timeout }
+    /// The manager itself; `child` if this process started it.
+    pub(crate) fn manager(session: Arc<M::Session>, timeout: Option<Duration>, child: Option<Arc<Child>>) -> Self {
+        let handle = Handle { session, number: MANAGER, kind: manager::KIND, object: [0; 16], timeout, child };
+        Self { handle: Arc::new(handle), timeout }
     }
 
     /// An object that was opened in the same session. It keeps alive what this does.
-    pub(crate) fn opened(&self, number: u32) -> Self {
-        let handle = Handle { session: self.session().clone(), number, child: self.handle.child.clone() };
-        Self { handle: Arc::new(handle), timeout: self.timeout }
+    pub(crate) fn opened(&self, number: u32, kind: u32, object: &[u8]) -> Self {
+        Self { handle: self.delivered(number, kind, object.try_into().unwrap_or_default()), timeout: self.timeout }
+    }
+
+    fn delivered(&self, number: u32, kind: u32, object: [u8; 16]) -> Arc<Handle<M>> {
+        let (session, child) = (self.session().clone(), self.handle.child.clone());
+        Arc::new(Handle { session, number, kind, object, timeout: self.timeout, child })
+    }
+
+    /// An object to which a reference was read.
+    pub(crate) fn read(handle: Arc<Handle<M>>) -> Self {
+        let timeout = handle.timeout;
+        Self { handle, timeout }
+    }
+
+    /// What a reference to this object holds on to.
+    pub(crate) fn target(&self) -> &Arc<Handle<M>> {
+        &self.handle
     }
 
     /// The manager itself, if this process started it.
@@ -96,27 +133,48 @@ impl<M: Mode> Remote<M> {
     }
 
     /// Writes a call on this object.
-    pub(crate) fn ask<R: Request>(&self, asking: Asking<'_>, request: &R) -> Result<()> {
+    pub(crate) fn ask<R: Request>(&self, mut asking: Asking<'_>, request: &R) -> Result<()> {
+        let mut is_elsewhere = false;
+        request.visit_references(&mut |reference| {
+            let handle: Option<Arc<Handle<M>>> = reference.target();
+            is_elsewhere |= !handle.is_some_and(|handle| Arc::ptr_eq(&handle.session, self.session()));
+            asking.0.keep(reference);
+        });
+        if is_elsewhere {
+            return Err(Error::OtherSession { op: R::NAME });
+        }
         asking.0.call(self.handle.number, request)
+    }
+
+    /// Reads a response message. Each reference in it holds on to a handle from now on.
+    pub(crate) fn decode<T: Message + HasReferences + Default>(&self, heard: Heard) -> Result<(T, u64)> {
+        let Heard(Reply { index, body, delivered }) = heard;
+        let mut delivered = delivered.into_iter().map(|number| self.delivered(number, 0, [0; 16]));
+        let unreadable = |why: &dyn fmt::Display| {
+            let problem = format!("the manager's answer cannot be read ({why}): is it of another version?");
+            Error::from(Refusal::new(Reason::Unspecified, problem))
+        };
+        // What is delivered is given back when `delivered` is dropped, also if nobody comes to take it.
+        let mut response = T::decode(body).map_err(|error| unreadable(&error))?;
+        response.change_references(&mut |reference| -> Result<()> {
+            let (kind, object) = (reference.kind(), reference.object());
+            let handle = delivered.next().filter(|handle| handle.number == reference.handle());
+            let mut handle = handle.ok_or_else(|| unreadable(&"a reference in it was not delivered"))?;
+            let known = Arc::get_mut(&mut handle).expect("it is new");
+            (known.kind, known.object) = (kind, object);
+            *reference = Reference::new(handle);
+            Ok(())
+        })?;
+        Ok((response, index))
     }
 
     /// Makes a token for this object.
     pub(crate) fn share(&self, kind: u32, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        let manager = Self::manager(self.session().clone(), self.timeout);
+        let manager = Self::manager(self.session().clone(), self.timeout, None);
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let request = ShareRequest { handle: self.handle.number, uses, lifetime_ms };
         self.run(Tokens { manager, object: self.clone(), kind, request })
     }
-}
-
-/// Reads a response message.
-pub(crate) fn decode<T: Message + Default>(heard: Heard) -> Result<(T, u64)> {
-    let index = heard.0.index;
-    let response = T::decode(heard.0.body).map_err(|error| {
-        let problem = format!("the manager's answer cannot be read ({error}): is it of another version?");
-        Error::from(holdfast_proto::Refusal::new(holdfast_proto::Reason::Unspecified, problem))
-    })?;
-    Ok((response, index))
 }
 
 /// One call.
@@ -143,7 +201,7 @@ impl<M: Mode, R: Request, T> Exchange for Single<M, R, T> {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<T>> {
-        let (response, index) = decode::<R::Response>(heard)?;
+        let (response, index) = self.remote.decode::<R::Response>(heard)?;
         (self.finish)(response, index).map(Step::Done)
     }
 }
@@ -168,7 +226,7 @@ impl<M: Mode> Exchange for Tokens<M> {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<Token>> {
-        let (response, _) = decode::<ShareResponse>(heard)?;
+        let (response, _) = self.manager.decode::<ShareResponse>(heard)?;
         let peer = self.object.session().peer().0;
         Ok(Step::Done(Token::new(self.kind, peer.incarnation, response.token, peer.address.clone())))
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dict::{Expected, Swap};
+use super::reference::proxy;
 use super::remote::{Holds, Remote, Tokens};
 use super::{Mode, Output};
 use crate::codec::{from_datum, to_datum};
@@ -25,6 +26,8 @@ pub struct Value<T, M: Mode> {
     remote: Remote<M>,
     _value: Holds<T>,
 }
+
+proxy!(Value<T> in value);
 
 impl<T, M: Mode> Clone for Value<T, M> {
     fn clone(&self) -> Self {

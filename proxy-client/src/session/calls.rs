@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use foldhash::fast::FixedState;
+use holdfast_proto::datum::Reference;
 use holdfast_proto::frame;
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
@@ -125,9 +126,16 @@ pub(crate) struct Writer<'a> {
     calls: &'a mut Calls,
     op: &'a mut &'static str,
     opens: &'a mut bool,
+    kept: &'a mut Vec<Reference>,
 }
 
 impl Writer<'_> {
+    /// Keeps a proxy that is in the request until the calls are free again. The request may be dropped before, and the last
+    /// proxy to an object gives its handle back, for which it needs the calls.
+    pub(crate) fn keep(&mut self, reference: &Reference) {
+        self.kept.push(reference.clone());
+    }
+
     /// Writes the call of this exchange.
     pub(crate) fn call<R: Request>(self, handle: u32, request: &R) -> Result<()> {
         let calls = self.calls;
@@ -180,9 +188,10 @@ impl Calls {
     }
 
     /// Makes a call: `write` writes its frame. `waker` is for the reply, or for room if there is none; `ticket` is what
-    /// the caller holds who was in line before, and is used up.
+    /// the caller holds who was in line before, and is used up. `kept` is to be dropped when the calls are free again.
     pub(super) fn ask(
         &mut self,
+        kept: &mut Vec<Reference>,
         ticket: Option<Ticket>,
         deadline: Option<Instant>,
         waker: Option<&Waker>,
@@ -204,7 +213,7 @@ impl Calls {
             self.line.retain(|other| other.ticket != ticket);
         }
         let (mut op, mut opens) = ("", false);
-        write(Writer { calls: self, op: &mut op, opens: &mut opens }).map_err(NotAsked::Error)?;
+        write(Writer { calls: self, op: &mut op, opens: &mut opens, kept }).map_err(NotAsked::Error)?;
         self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
         self.note_deadline(deadline);
         let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline });
@@ -306,13 +315,16 @@ impl Calls {
         }
     }
 
-    /// Nobody wants this answer: a handle that it brings is given back.
+    /// Nobody wants this answer: the handles that it brings are given back.
     fn give_back(&mut self, sequence: u64, answer: &Result<Reply, Refusal>) {
+        for handle in answer.iter().flat_map(|reply| &reply.delivered) {
+            self.close_handle(*handle);
+        }
         if !self.opening.is_empty()
             && self.opening.remove(&sequence)
             && let Ok(reply) = answer
             // The handle is the same field in the responses to all calls that open one.
-            && let Ok(CreateResponse { handle }) = CreateResponse::decode(&*reply.body)
+            && let Ok(CreateResponse { handle, .. }) = CreateResponse::decode(&*reply.body)
         {
             self.close_handle(handle);
         }
@@ -375,7 +387,7 @@ impl Calls {
         while self.in_flight < self.in_flight_max
             && let Some(handle) = self.closing.pop()
         {
-            let request = CloseRequest { handle };
+            let request = CloseRequest { handle, deliveries: 1 };
             frame::put_call(&mut self.outbox, self.received, self.sequence + 1, 0, CloseRequest::OP, &request);
             self.count(Pending::Abandoned);
         }

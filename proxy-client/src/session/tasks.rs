@@ -220,11 +220,13 @@ impl<E: Exchange> Call<E> {
         }
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
+        let mut kept = Vec::new();
         let mut calls = shared.calls.lock();
-        let asked = calls.ask(ticket, self.deadline, waker, |writer| exchange.ask(Asking(writer)));
+        let asked = calls.ask(&mut kept, ticket, self.deadline, waker, |writer| exchange.ask(Asking(writer)));
         // A task that does not wait cannot be woken by the socket.
         let alone = calls.is_alone() && waker.is_some();
         drop(calls);
+        drop(kept);
         match asked {
             Ok((asked, op)) => {
                 self.op = op;

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::calls::{Calls, NotAsked, Outcome, Ticket};
+use super::calls::{Calls, NotAsked, Outcome, Ticket, Writer};
 use super::hello;
 use super::pipe::{Pipe, PipeIo};
 use super::wire::Wire;
@@ -162,7 +162,10 @@ impl Session {
     ) -> Result<(super::Asked, &'static str)> {
         let mut ticket: Option<Ticket> = None;
         let asked = self.wait(deadline, || {
-            let result = self.calls.lock().ask(ticket, deadline, Some(waker), |writer| exchange.ask(Asking(writer)));
+            let mut kept = Vec::new();
+            let write = |writer: Writer<'_>| exchange.ask(Asking(writer));
+            let result = self.calls.lock().ask(&mut kept, ticket, deadline, Some(waker), write);
+            drop(kept);
             match result {
                 Ok(asked) => Some(Ok(asked)),
                 Err(NotAsked::Line(place)) => {

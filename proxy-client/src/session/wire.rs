@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use h2::{RecvStream, SendStream};
-use holdfast_proto::frame::{self, Deframer, FromServer};
+use holdfast_proto::frame::{self, Deframer, FromServer, ReplyFrame};
 use holdfast_stream::{Outbox, SelfWake, Side};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -118,8 +118,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         while let Some(message) = self.deframer.next_shared().map_err(broken)? {
             match frame::read_server(&message).map_err(broken)? {
                 FromServer::Reply(reply) => {
-                    let (sequence, index) = (reply.sequence, reply.index);
-                    let answer = reply.result.map(|body| Reply { index, body: message.slice_ref(body) });
+                    let ReplyFrame { sequence, index, result, delivered } = reply;
+                    let answer = result.map(|body| Reply { index, body: message.slice_ref(body), delivered });
                     calls.answer(sequence, answer, woken).map_err(|cause| End { cause })?;
                 }
                 FromServer::Goodbye(goodbye) => self.goodbye = Some(goodbye.message),
