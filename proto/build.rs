@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost_build::{Config, Service, ServiceGenerator};
-use prost_reflect::{DescriptorPool, Value};
+use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .service_generator(Box::new(Services {
             pool,
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
+            requests: Vec::new(),
         }))
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
@@ -47,6 +48,8 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 struct Services {
     pool: DescriptorPool,
     tonic: Box<dyn ServiceGenerator>,
+    /// The request messages of all kinds.
+    requests: Vec<String>,
 }
 
 impl Services {
@@ -91,6 +94,12 @@ impl ServiceGenerator for Services {
                 panic!("{}: two ops have number {}", service.proto_name, twice[0].0);
             }
             op_table(&service, kind, &ops, code).expect("writing to a String");
+            for method in &service.methods {
+                let request = method.input_proto_type.trim_start_matches('.');
+                let request = self.pool.get_message_by_name(request).expect("as above");
+                request_reader(&method.input_type, &request, code).expect("writing to a String");
+                self.requests.push(method.input_type.clone());
+            }
         } else if service.methods.iter().all(|m| !m.client_streaming && !m.server_streaming) {
             // The session stream is not among these: its bytes are handled without tonic.
             code.push_str("#[cfg(feature = \"grpc\")]\n");
@@ -101,6 +110,10 @@ impl ServiceGenerator for Services {
             assert!(server.contains(FIRST_USE), "tonic writes its services in another way now");
             code.push_str(&server.replacen(FIRST_USE, &format!("use std::prelude::rust_2024::*;\n{FIRST_USE}"), 1));
         }
+    }
+
+    fn finalize_package(&mut self, _: &str, code: &mut String) {
+        each_request(&self.requests, code).expect("writing to a String");
     }
 
     fn finalize(&mut self, code: &mut String) {
@@ -147,7 +160,7 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "}} }}")?;
     writeln!(code, "fn decode(op: u32, request: &[u8]) -> Result<Self, crate::ops::Unreadable> {{ match op {{")?;
     for (number, m) in methods() {
-        writeln!(code, "{number} => Ok(Self::{}(prost::Message::decode(request)?)),", m.proto_name)?;
+        writeln!(code, "{number} => Ok(Self::{}(crate::fields::read(request)?)),", m.proto_name)?;
     }
     writeln!(code, "_ => Err(crate::ops::Unreadable::Unknown), }} }}")?;
     writeln!(code, "fn encode(&self, into: &mut alloc::vec::Vec<u8>) {{ match self {{")?;
@@ -180,6 +193,91 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "type Response = {};\n}}", m.output_type)?;
     }
     Ok(())
+}
+
+/// Writes how a request is read field by field. A field that is not of the types below is left to prost, and with it the
+/// whole request.
+fn request_reader(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+    let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+    fields.sort_by_key(FieldDescriptor::number);
+    let oneofs: Vec<String> =
+        message.oneofs().filter(|oneof| !oneof.is_synthetic()).map(|oneof| oneof.name().to_owned()).collect();
+
+    writeln!(code, "impl crate::fields::Request for {rust_name} {{")?;
+    writeln!(code, "#[inline]\n#[allow(unused_mut, clippy::needless_update, clippy::map_identity)]")?;
+    writeln!(code, "fn read(request: &[u8]) -> Option<Self> {{")?;
+    writeln!(code, "let mut fields = crate::fields::Fields::new(request);")?;
+    for oneof in &oneofs {
+        writeln!(code, "let mut r#{oneof} = None;")?;
+    }
+    let mut read = oneofs;
+    for field in fields.iter().filter(|field| field.number() < 16) {
+        match (oneof(field), field_reader(field)) {
+            (Some(oneof), Some(reader)) => {
+                let variant = format!("{}::{}::{}", snake(rust_name), camel(&oneof), camel(field.name()));
+                writeln!(code, "if let Some(value) = {reader} {{ r#{oneof} = Some({variant}(value)); }}")?;
+            }
+            (None, Some(reader)) => {
+                writeln!(code, "let r#{} = {reader};", field.name())?;
+                read.push(field.name().to_owned());
+            }
+            (_, None) => {}
+        }
+    }
+    let read: String = read.iter().map(|name| format!("r#{name}, ")).collect();
+    writeln!(code, "fields.is_empty().then(|| Self {{ {read}..Default::default() }})\n}}\n}}")
+}
+
+/// The oneof that a field belongs to. One that only makes a single field optional is none.
+fn oneof(field: &FieldDescriptor) -> Option<String> {
+    field.containing_oneof().filter(|oneof| !oneof.is_synthetic()).map(|oneof| oneof.name().to_owned())
+}
+
+/// What reads a field: to an `Option` where the message has one, or is a oneof.
+fn field_reader(field: &FieldDescriptor) -> Option<String> {
+    const VARINT: u32 = 0;
+    const LENGTH_DELIMITED: u32 = 2;
+    let key = |wire_type| field.number() << 3 | wire_type;
+    let repeated = field.cardinality() == Cardinality::Repeated;
+    let plain = !repeated && field.containing_oneof().is_none();
+    Some(match field.kind() {
+        Kind::Message(message) if message.full_name() == "holdfast.v1.Datum" => {
+            format!("fields.{}({})?", if repeated { "data" } else { "datum" }, key(LENGTH_DELIMITED))
+        }
+        Kind::String if plain => format!("fields.text({})?", key(LENGTH_DELIMITED)),
+        Kind::Bytes if plain => format!("fields.blob({})?", key(LENGTH_DELIMITED)),
+        kind if !repeated => {
+            let read = format!("fields.number({})?.map({})", key(VARINT), number_from(&kind)?);
+            if plain { read + ".unwrap_or_default()" } else { read }
+        }
+        _ => return None,
+    })
+}
+
+/// What makes a number of the bits of its varint: larger ones are cut to its size, as everywhere in protobuf.
+fn number_from(kind: &Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Bool => "|bits| bits != 0",
+        Kind::Uint32 => "|bits| bits as u32",
+        Kind::Uint64 => "|bits| bits",
+        Kind::Int32 | Kind::Enum(_) => "|bits| bits as i32",
+        Kind::Int64 => "|bits| bits as i64",
+        _ => return None,
+    })
+}
+
+/// Lets the tests hold the reader of every request to prost.
+fn each_request(requests: &[String], code: &mut String) -> std::fmt::Result {
+    writeln!(code, "#[cfg(test)]\npub(crate) fn each_request(visit: &mut impl crate::fields::VisitRequests) {{")?;
+    for request in requests {
+        writeln!(code, "visit.request::<{request}>({request:?});")?;
+    }
+    writeln!(code, "}}")
+}
+
+fn camel(name: &str) -> String {
+    let capital = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
+    name.split('_').map(capital).collect()
 }
 
 fn snake(noun: &str) -> String {

@@ -3,8 +3,9 @@
 //! Nothing here knows Python's equality (1 == 1.0 == true): what a datum means as a key is the business of the objects.
 
 mod brief;
+mod short;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 use alloc::boxed::Box;

@@ -15,6 +15,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod datum;
+mod fields;
 pub mod frame;
 pub mod ops;
 #[cfg(feature = "std")]

@@ -2,6 +2,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
@@ -151,4 +152,40 @@ fn a_shared_message_outlives_its_chunk() {
     assert!(!deframer.is_inside_message());
     drop(deframer);
     assert_eq!(&kept[..], [8, 9]);
+}
+
+proptest! {
+    /// The short way must say what the long way says, also of frames that no encoder writes.
+    #[test]
+    fn a_plain_call_is_read_as_any_frame_is(
+        (received, sequence, handle, op) in any::<(u64, u64, u32, u32)>(),
+        small in any::<bool>(),
+        request in prop::collection::vec(any::<u8>(), 0..300),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (received, sequence) = if small { (received % 200, sequence % 200) } else { (received, sequence) };
+        let call = Call { sequence, handle, op, request: request.into() };
+        let mut message = ClientFrame { received, frame: Some(Client::Call(call)) }.encode_to_vec();
+        for (at, byte) in damage {
+            // The fields before the request are the ones that are looked at.
+            let at = at.index(message.len().min(40));
+            message[at] = byte;
+        }
+        for message in [&message[..], &message[..cut.index(message.len() + 1)]] {
+            if let Some(plain) = read_plain_call(message) {
+                prop_assert_eq!(read_any_client(message), Ok(plain));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_as_encoders_write_it_is_plain() {
+    for sequence in NUMBERS {
+        let mut out = BytesMut::new();
+        put_call(&mut out, sequence, sequence, 7, 13, &DictGetRequest { key: Some(crate::Datum::Text("hits".into())) });
+        assert_eq!(read_plain_call(body(&out)), read_any_client(body(&out)).ok());
+        assert!(read_plain_call(body(&out)).is_some());
+    }
 }
