@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             pool,
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
             requests: Vec::new(),
+            responses: Vec::new(),
         }))
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
@@ -48,8 +49,9 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 struct Services {
     pool: DescriptorPool,
     tonic: Box<dyn ServiceGenerator>,
-    /// The request messages of all kinds.
+    /// The request and the response messages of all kinds.
     requests: Vec<String>,
+    responses: Vec<String>,
 }
 
 impl Services {
@@ -99,6 +101,10 @@ impl ServiceGenerator for Services {
                 let request = self.pool.get_message_by_name(request).expect("as above");
                 request_reader(&method.input_type, &request, code).expect("writing to a String");
                 self.requests.push(method.input_type.clone());
+                let response = method.output_proto_type.trim_start_matches('.');
+                let response = self.pool.get_message_by_name(response).expect("as above");
+                response_writer(&method.output_type, &response, code).expect("writing to a String");
+                self.responses.push(method.output_type.clone());
             }
         } else if service.methods.iter().all(|m| !m.client_streaming && !m.server_streaming) {
             // The session stream is not among these: its bytes are handled without tonic.
@@ -113,7 +119,8 @@ impl ServiceGenerator for Services {
     }
 
     fn finalize_package(&mut self, _: &str, code: &mut String) {
-        each_request(&self.requests, code).expect("writing to a String");
+        each("request", "crate::fields::VisitRequests", &self.requests, code).expect("writing to a String");
+        each("response", "crate::written::VisitResponses", &self.responses, code).expect("writing to a String");
     }
 
     fn finalize(&mut self, code: &mut String) {
@@ -174,14 +181,14 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "}} }}\n}}")?;
 
     writeln!(code, "impl crate::ops::Response for Reply {{")?;
-    writeln!(code, "fn encoded_len(&self) -> usize {{ match self {{")?;
+    writeln!(code, "#[inline]\nfn encoded_len(&self) -> usize {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => prost::Message::encoded_len(response),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::written::Response::len(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
-    writeln!(code, "fn encode(&self, into: &mut bytes::BytesMut) {{ match self {{")?;
+    writeln!(code, "#[inline]\nfn encode(&self, into: &mut impl bytes::BufMut) {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => prost::Message::encode_raw(response, into),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::written::Response::put(response, into),", m.proto_name)?;
     }
     writeln!(code, "}} }}\n}}")?;
     writeln!(code, "}}")?;
@@ -266,11 +273,50 @@ fn number_from(kind: &Kind) -> Option<&'static str> {
     })
 }
 
-/// Lets the tests hold the reader of every request to prost.
-fn each_request(requests: &[String], code: &mut String) -> std::fmt::Result {
-    writeln!(code, "#[cfg(test)]\npub(crate) fn each_request(visit: &mut impl crate::fields::VisitRequests) {{")?;
-    for request in requests {
-        writeln!(code, "visit.request::<{request}>({request:?});")?;
+/// Writes how a response is written. One that has a field of another type than those below is left to prost.
+fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+    let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+    fields.sort_by_key(FieldDescriptor::number);
+    let parts: Option<Vec<(String, String)>> = fields.iter().map(field_writer).collect();
+    writeln!(code, "impl crate::written::Response for {rust_name} {{")?;
+    if let Some(parts) = parts {
+        let lens: String = parts.iter().map(|(len, _)| format!("{len} + ")).collect();
+        let puts: String = parts.iter().map(|(_, put)| format!("{put};\n")).collect();
+        writeln!(code, "#[inline]\nfn len(&self) -> usize {{ {lens} 0 }}")?;
+        writeln!(code, "#[inline]\n#[allow(unused_variables)]")?;
+        writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ {puts} }}")?;
+    } else {
+        writeln!(code, "fn len(&self) -> usize {{ prost::Message::encoded_len(self) }}")?;
+        writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ prost::Message::encode_raw(self, out); }}")?;
+    }
+    writeln!(code, "}}")
+}
+
+/// The length of a field, and what writes it.
+fn field_writer(field: &FieldDescriptor) -> Option<(String, String)> {
+    if field.cardinality() == Cardinality::Repeated || field.containing_oneof().is_some() || field.number() > 15 {
+        return None;
+    }
+    let (number, name) = (field.number(), field.name());
+    Some(match field.kind() {
+        Kind::Message(message) if message.full_name() == "holdfast.v1.Datum" => (
+            format!("crate::written::datum_len(&self.r#{name})"),
+            format!("crate::written::put_datum({number}, &self.r#{name}, out)"),
+        ),
+        // Those that fit 64 bits without a sign.
+        Kind::Bool | Kind::Uint32 | Kind::Uint64 => (
+            format!("crate::written::number_len(self.r#{name} as u64)"),
+            format!("crate::written::put_number({number}, self.r#{name} as u64, out)"),
+        ),
+        _ => return None,
+    })
+}
+
+/// Lets the tests hold what is written here for every message to prost.
+fn each(what: &str, visitor: &str, messages: &[String], code: &mut String) -> std::fmt::Result {
+    writeln!(code, "#[cfg(test)]\npub(crate) fn each_{what}(visit: &mut impl {visitor}) {{")?;
+    for message in messages {
+        writeln!(code, "visit.{what}::<{message}>({message:?});")?;
     }
     writeln!(code, "}}")
 }

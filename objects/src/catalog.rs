@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use alloc::{format, string::String};
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use holdfast_proto::ops::{Op as _, Response, Unreadable};
 use holdfast_proto::{Reason, Refusal};
 use prost::Message as _;
@@ -85,11 +85,13 @@ macro_rules! catalogue {
         }
 
         impl Response for AnyReply {
+            #[inline]
             fn encoded_len(&self) -> usize {
                 match self { $(Self::$Kind(reply) => reply.encoded_len()),+ }
             }
 
-            fn encode(&self, into: &mut BytesMut) {
+            #[inline]
+            fn encode(&self, into: &mut impl BufMut) {
                 match self { $(Self::$Kind(reply) => reply.encode(into)),+ }
             }
         }

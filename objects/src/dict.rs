@@ -221,9 +221,13 @@ impl Dict {
         };
         let sum = number::add(number, &delta, &format_args!("the value under the key {}", key.datum().brief()))?;
         match place {
-            Place::Taken(place) => self.overwrite(&place, sum.clone(), turn)?,
+            Place::Taken(place) => {
+                self.overwrite(&place, sum.clone(), turn)?;
+                key.discard();
+            }
             Place::Free(place) => self.append(&place, key, sum.clone(), turn)?,
         }
+        delta.discard();
         Ok(DictAddResponse { value: Some(sum) })
     }
 
@@ -259,10 +263,12 @@ impl Dict {
 impl Dict {
     fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
         let key = self.key(request.key)?;
-        Ok(match self.entries.get(&key) {
+        let found = match self.entries.get(&key) {
             Some(entry) => DictGetResponse { value: Some(entry.value.clone()), version: entry.version },
             None => DictGetResponse::default(),
-        })
+        };
+        key.discard();
+        Ok(found)
     }
 
     fn contains(&self, request: DictContainsRequest) -> Result<DictContainsResponse, Refusal> {
@@ -312,12 +318,12 @@ impl Dict {
 
 /// What the ops are made of. What takes room asks for it first and changes nothing if there is none.
 impl Dict {
-    #[inline]
+    #[inline(always)]
     fn key(&self, key: Option<Datum>) -> Result<Key, Refusal> {
         door::key("key", key, &self.equality)
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&self, field: &str, value: Option<Datum>) -> Result<Datum, Refusal> {
         door::value(field, value, &self.equality)
     }
@@ -332,6 +338,7 @@ impl Dict {
         }
     }
 
+    #[inline]
     fn overwrite(&mut self, place: &Taken, value: Datum, turn: &mut Turn) -> Result<(), Refusal> {
         let (old, new) = (self.entries.entry(place).value.bytes(), value.bytes());
         turn.room.replace(old, new)?;

@@ -9,6 +9,7 @@ pub(crate) mod tests;
 mod wire;
 
 use alloc::boxed::Box;
+use core::mem;
 
 use compact_str::CompactString;
 
@@ -99,6 +100,27 @@ impl Datum {
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> u64 {
+        if self.is_scalar() { DATUM_BYTES } else { self.bytes_with_content() }
+    }
+
+    /// Null, a truth value or a number of up to 64 bits: what has nothing outside of its 24 bytes, and is always valid.
+    #[inline]
+    #[must_use]
+    pub fn is_scalar(&self) -> bool {
+        matches!(self, Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_))
+    }
+
+    /// Drops it. Most data has nothing to free, and to forget it takes less time than to find that out.
+    #[inline]
+    pub fn discard(self) {
+        match self {
+            Self::Text(text) => drop(text),
+            other if other.is_scalar() => mem::forget(other),
+            other => drop(other),
+        }
+    }
+
+    fn bytes_with_content(&self) -> u64 {
         match self {
             Self::Unset | Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) => DATUM_BYTES,
             Self::Text(text) if text.len() as u64 <= DATUM_BYTES => DATUM_BYTES,

@@ -223,4 +223,4 @@ pub(crate) trait VisitRequests {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

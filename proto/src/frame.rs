@@ -4,6 +4,7 @@
 //! at millions of calls a second the copies would cost more than the call. Tests hold them to what prost does.
 
 mod deframer;
+mod short_reply;
 mod wire;
 
 use bytes::BytesMut;
@@ -14,6 +15,7 @@ use crate::ops::Response;
 use crate::{ClientFrame, Goodbye, Hello, Refusal, ServerFrame, Welcome};
 
 pub use deframer::Deframer;
+use short_reply::put_short_reply;
 use wire::{Head, bytes_header_len, varint_field_len};
 
 /// The bytes before each message: a flag that it is compressed, never set, and its length in big-endian.
@@ -138,8 +140,11 @@ pub fn put_call<M: Message>(out: &mut BytesMut, received: u64, sequence: u64, ha
 
 /// Appends the answer to a call that was applied, with its length prefix.
 pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: &R) {
-    put_reply(out, sequence, index, REPLY_RESPONSE, response.encoded_len());
-    response.encode(out);
+    let len = response.encoded_len();
+    if !put_short_reply(out, sequence, index, response, len) {
+        put_reply(out, sequence, index, REPLY_RESPONSE, len);
+        response.encode(out);
+    }
 }
 
 /// Appends the answer to a call that was refused, with its length prefix.

@@ -22,6 +22,7 @@ pub mod ops;
 pub mod place;
 mod refusal;
 pub mod scram;
+mod written;
 
 pub use datum::Datum;
 

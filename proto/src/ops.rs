@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use prost::Message;
 
 /// A request message that the session stream carries: which op of which kind it is, and what answers it.
@@ -39,7 +39,7 @@ pub trait Response: Clone + core::fmt::Debug + PartialEq + Send + 'static {
     /// The bytes that [`encode`](Self::encode) appends.
     fn encoded_len(&self) -> usize;
     /// Appends the response message.
-    fn encode(&self, into: &mut BytesMut);
+    fn encode(&self, into: &mut impl BufMut);
 }
 
 /// Why a request could not be read.

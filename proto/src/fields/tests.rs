@@ -82,7 +82,7 @@ fn any_content() -> impl Strategy<Value = (u32, Vec<u8>)> {
     ]
 }
 
-fn any_message() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn any_message() -> impl Strategy<Value = Vec<u8>> {
     let tag = prop_oneof![12 => 1u32..5, 2 => 5u32..20, 1 => 0u32..3000];
     let field = (tag, prop_oneof![20 => Just(0usize), 1 => 1usize..4], any_content());
     prop::collection::vec(field, 0..6).prop_map(|fields| {

@@ -8,7 +8,7 @@ use prost::Message;
 use super::*;
 use crate::client_frame::Frame as Client;
 use crate::server_frame::Frame as Server;
-use crate::{Call, DictGetRequest, DictLenResponse, Reason, Reply, dict, reply};
+use crate::{Call, DictGetRequest, DictGetResponse, DictLenResponse, Reason, Reply, dict, reply};
 
 const NUMBERS: [u64; 7] = [0, 1, 127, 128, 300, u32::MAX as u64, u64::MAX];
 
@@ -61,6 +61,21 @@ fn a_reply_is_written_and_read_as_prost_does() {
             assert_eq!(body(&out), frame.encode_to_vec());
             let want = ReplyFrame { sequence, index, result: Err(refusal) };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
+        }
+    }
+}
+
+#[test]
+fn replies_of_all_lengths_are_written_as_prost_does() {
+    for len in (0..300).chain([20_000]) {
+        for (sequence, index) in [(1, 0), (u64::MAX, u64::MAX), (1 << 14, 1 << 21)] {
+            let value = Some(crate::Datum::from(&*"x".repeat(len)));
+            let response = DictGetResponse { value, version: index };
+            let mut out = BytesMut::new();
+            put_response(&mut out, sequence, index, &dict::Reply::Get(response.clone()));
+            let result = Some(reply::Result::Response(response.encode_to_vec().into()));
+            let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result })) };
+            assert_eq!(body(&out), frame.encode_to_vec());
         }
     }
 }
