@@ -165,7 +165,10 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "Self::{}(_) => {number},", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
-    writeln!(code, "fn decode(op: u32, request: &[u8]) -> Result<Self, crate::ops::Unreadable> {{ match op {{")?;
+    writeln!(
+        code,
+        "#[inline]\nfn decode(op: u32, request: &[u8]) -> Result<Self, crate::ops::Unreadable> {{ match op {{"
+    )?;
     for (number, m) in methods() {
         writeln!(code, "{number} => Ok(Self::{}(crate::fields::read(request)?)),", m.proto_name)?;
     }
@@ -183,12 +186,17 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "impl crate::ops::Response for Reply {{")?;
     writeln!(code, "#[inline]\nfn encoded_len(&self) -> usize {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => crate::written::Response::len(response),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::ops::Written::len(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
     writeln!(code, "#[inline]\nfn encode(&self, into: &mut impl bytes::BufMut) {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => crate::written::Response::put(response, into),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::ops::Written::put(response, into),", m.proto_name)?;
+    }
+    writeln!(code, "}} }}")?;
+    writeln!(code, "#[inline]\nfn write(self, writer: impl crate::ops::Writer) {{ match self {{")?;
+    for (_, m) in methods() {
+        writeln!(code, "Self::{}(response) => writer.write(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}\n}}")?;
     writeln!(code, "}}")?;
@@ -278,7 +286,7 @@ fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut Stri
     let mut fields: Vec<FieldDescriptor> = message.fields().collect();
     fields.sort_by_key(FieldDescriptor::number);
     let parts: Option<Vec<(String, String)>> = fields.iter().map(field_writer).collect();
-    writeln!(code, "impl crate::written::Response for {rust_name} {{")?;
+    writeln!(code, "impl crate::ops::Written for {rust_name} {{")?;
     if let Some(parts) = parts {
         let lens: String = parts.iter().map(|(len, _)| format!("{len} + ")).collect();
         let puts: String = parts.iter().map(|(_, put)| format!("{put};\n")).collect();

@@ -105,7 +105,7 @@ impl Session {
         }
         let Some(key) = call.handle.checked_sub(1) else {
             let result = self.manage(call);
-            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, &reply)));
+            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, reply)));
         };
         let Some(slot) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
@@ -116,7 +116,7 @@ impl Session {
         };
         match self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op) {
             (index, Answer::Done(reply)) => {
-                frame::put_response(replies, call.sequence, index, &reply);
+                frame::put_response(replies, call.sequence, index, reply);
                 (index, Ok(()))
             }
             (index, Answer::Refused(refusal)) => (index, Err(refusal)),

@@ -222,10 +222,10 @@ impl Dict {
         let sum = number::add(number, &delta, &format_args!("the value under the key {}", key.datum().brief()))?;
         match place {
             Place::Taken(place) => {
-                self.overwrite(&place, sum.clone(), turn)?;
+                self.overwrite(&place, sum.copy(), turn)?;
                 key.discard();
             }
-            Place::Free(place) => self.append(&place, key, sum.clone(), turn)?,
+            Place::Free(place) => self.append(&place, key, sum.copy(), turn)?,
         }
         delta.discard();
         Ok(DictAddResponse { value: Some(sum) })
@@ -264,7 +264,7 @@ impl Dict {
     fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
         let key = self.key(request.key)?;
         let found = match self.entries.get(&key) {
-            Some(entry) => DictGetResponse { value: Some(entry.value.clone()), version: entry.version },
+            Some(entry) => DictGetResponse { value: Some(entry.value.copy()), version: entry.version },
             None => DictGetResponse::default(),
         };
         key.discard();
@@ -341,8 +341,10 @@ impl Dict {
     #[inline]
     fn overwrite(&mut self, place: &Taken, value: Datum, turn: &mut Turn) -> Result<(), Refusal> {
         let (old, new) = (self.entries.entry(place).value.bytes(), value.bytes());
-        turn.room.replace(old, new)?;
-        self.bytes = self.bytes - old + new;
+        if old != new {
+            turn.room.replace(old, new)?;
+            self.bytes = self.bytes - old + new;
+        }
         self.entries.overwrite(place, value, turn.index);
         Ok(())
     }

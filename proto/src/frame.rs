@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use prost::Message;
 
 use crate::fields::{Fields, LENGTH_DELIMITED, VARINT, Wrong, key};
-use crate::ops::Response;
+use crate::ops::{Response, Writer, Written};
 use crate::{ClientFrame, Goodbye, Hello, Refusal, ServerFrame, Welcome};
 
 pub use deframer::Deframer;
@@ -139,11 +139,26 @@ pub fn put_call<M: Message>(out: &mut BytesMut, received: u64, sequence: u64, ha
 }
 
 /// Appends the answer to a call that was applied, with its length prefix.
-pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: &R) {
-    let len = response.encoded_len();
-    if !put_short_reply(out, sequence, index, response, len) {
-        put_reply(out, sequence, index, REPLY_RESPONSE, len);
-        response.encode(out);
+#[inline]
+pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: R) {
+    response.write(PutResponse { out, sequence, index });
+}
+
+struct PutResponse<'a> {
+    out: &'a mut BytesMut,
+    sequence: u64,
+    index: u64,
+}
+
+impl Writer for PutResponse<'_> {
+    #[inline]
+    fn write(self, message: impl Written) {
+        let Self { out, sequence, index } = self;
+        let len = message.len();
+        if !put_short_reply(out, sequence, index, &message, len) {
+            put_reply(out, sequence, index, REPLY_RESPONSE, len);
+            message.put(out);
+        }
     }
 }
 

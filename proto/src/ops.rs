@@ -40,6 +40,22 @@ pub trait Response: Clone + core::fmt::Debug + PartialEq + Send + 'static {
     fn encoded_len(&self) -> usize;
     /// Appends the response message.
     fn encode(&self, into: &mut impl BufMut);
+    /// Hands the message over that this is. One look at what it is, and all that is done with it is compiled for it.
+    fn write(self, writer: impl Writer);
+}
+
+/// A response message of one op, written as prost does, to the byte.
+pub trait Written {
+    /// The bytes that [`put`](Self::put) writes.
+    fn len(&self) -> usize;
+    /// Appends the message. A slice must have the room.
+    fn put(&self, out: &mut impl BufMut);
+}
+
+/// What is to be done with a response message.
+pub trait Writer {
+    /// Does it.
+    fn write(self, message: impl Written);
 }
 
 /// Why a request could not be read.

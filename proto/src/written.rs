@@ -6,14 +6,8 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::Datum;
 use crate::fields::{LENGTH_DELIMITED, VARINT, key};
-
-/// A response message, written as prost does, to the byte.
-pub(crate) trait Response: Message {
-    /// The bytes that [`put`](Self::put) writes.
-    fn len(&self) -> usize;
-    /// Appends the message. A slice must have the room.
-    fn put(&self, out: &mut impl BufMut);
-}
+#[cfg(test)]
+use crate::ops::Written;
 
 /// A field that is 0 is not written.
 #[inline(always)]
@@ -59,7 +53,7 @@ fn put_varint(bits: u64, out: &mut impl BufMut) {
 /// Something to do with every response message of every kind.
 #[cfg(test)]
 pub(crate) trait VisitResponses {
-    fn response<R: Response + Default + core::fmt::Debug>(&mut self, name: &str);
+    fn response<R: Written + Message + Default + core::fmt::Debug>(&mut self, name: &str);
 }
 
 #[cfg(test)]
@@ -82,7 +76,7 @@ mod tests {
     }
 
     impl VisitResponses for AsProst<'_> {
-        fn response<R: Response + Default + core::fmt::Debug>(&mut self, name: &str) {
+        fn response<R: Written + Message + Default + core::fmt::Debug>(&mut self, name: &str) {
             let Ok(response) = R::decode(self.message) else { return };
             let prost = response.encode_to_vec();
             let mut own = Vec::new();

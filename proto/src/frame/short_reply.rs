@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::{PREFIX, REPLY_INDEX, REPLY_RESPONSE, REPLY_SEQUENCE, SERVER_REPLY};
 use crate::fields::{LENGTH_DELIMITED, VARINT, key};
-use crate::ops::Response;
+use crate::ops::Written;
 
 /// A reply whose lengths have one byte each, and are filled in when they are known: it is written in one pass, where the
 /// compiler sees all bounds, and copied at once.
@@ -23,13 +23,13 @@ impl ShortReply {
     /// The two fields before the response have a key and up to ten bytes each, the response a key and its length.
     const MAX: usize = REPLY + 2 * 11 + 2 + RESPONSE_MAX;
 
-    #[inline]
+    #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
         self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
         self.len += N;
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, tag: u32, mut value: u64) {
         let key = key(tag, VARINT);
         let bits = |at: u32| (value >> (7 * at)) as u8;
@@ -53,11 +53,11 @@ impl ShortReply {
 
 /// Appends the reply and says so, if its response of `len` bytes is short enough.
 #[inline]
-pub(super) fn put_short_reply<R: Response>(
+pub(super) fn put_short_reply(
     out: &mut BytesMut,
     sequence: u64,
     index: u64,
-    response: &R,
+    response: &impl Written,
     len: usize,
 ) -> bool {
     const { assert!(ShortReply::MAX - PREFIX < 0x80, "all lengths have one byte") };
@@ -69,7 +69,7 @@ pub(super) fn put_short_reply<R: Response>(
     reply.number(REPLY_INDEX, index);
     reply.put([key(REPLY_RESPONSE, LENGTH_DELIMITED), len as u8]);
     let end = reply.len + len;
-    response.encode(&mut &mut reply.bytes[reply.len..end]);
+    response.put(&mut &mut reply.bytes[reply.len..end]);
     reply.bytes[PREFIX - 1] = (end - PREFIX) as u8;
     reply.bytes[PREFIX] = key(SERVER_REPLY, LENGTH_DELIMITED);
     reply.bytes[PREFIX + 1] = (end - REPLY) as u8;

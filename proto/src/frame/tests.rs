@@ -46,7 +46,7 @@ fn a_reply_is_written_and_read_as_prost_does() {
         for index in NUMBERS {
             let len = DictLenResponse { len: index };
             let mut out = BytesMut::new();
-            put_response(&mut out, sequence, index, &dict::Reply::Len(len));
+            put_response(&mut out, sequence, index, dict::Reply::Len(len));
             let result = Some(reply::Result::Response(len.encode_to_vec().into()));
             let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result })) };
             assert_eq!(body(&out), frame.encode_to_vec());
@@ -72,7 +72,7 @@ fn replies_of_all_lengths_are_written_as_prost_does() {
             let value = Some(crate::Datum::from(&*"x".repeat(len)));
             let response = DictGetResponse { value, version: index };
             let mut out = BytesMut::new();
-            put_response(&mut out, sequence, index, &dict::Reply::Get(response.clone()));
+            put_response(&mut out, sequence, index, dict::Reply::Get(response.clone()));
             let result = Some(reply::Result::Response(response.encode_to_vec().into()));
             let frame = ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result })) };
             assert_eq!(body(&out), frame.encode_to_vec());
