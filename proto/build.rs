@@ -170,7 +170,7 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         "#[inline]\nfn decode(op: u32, request: &[u8]) -> Result<Self, crate::ops::Unreadable> {{ match op {{"
     )?;
     for (number, m) in methods() {
-        writeln!(code, "{number} => Ok(Self::{}(crate::fields::read(request)?)),", m.proto_name)?;
+        writeln!(code, "{number} => crate::fields::read(request, Self::{}),", m.proto_name)?;
     }
     writeln!(code, "_ => Err(crate::ops::Unreadable::Unknown), }} }}")?;
     writeln!(code, "fn encode(&self, into: &mut alloc::vec::Vec<u8>) {{ match self {{")?;
@@ -186,7 +186,7 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "impl crate::ops::Response for Reply {{")?;
     writeln!(code, "#[inline]\nfn encoded_len(&self) -> usize {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => crate::ops::Written::len(response),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::ops::Written::written_len(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
     writeln!(code, "#[inline]\nfn encode(&self, into: &mut impl bytes::BufMut) {{ match self {{")?;
@@ -240,7 +240,8 @@ fn request_reader(rust_name: &str, message: &MessageDescriptor, code: &mut Strin
         }
     }
     let read: String = read.iter().map(|name| format!("r#{name}, ")).collect();
-    writeln!(code, "fields.is_empty().then(|| Self {{ {read}..Default::default() }})\n}}\n}}")
+    writeln!(code, "if !fields.is_empty() {{ return None; }}")?;
+    writeln!(code, "Some(Self {{ {read}..Default::default() }})\n}}\n}}")
 }
 
 /// The oneof that a field belongs to. One that only makes a single field optional is none.
@@ -288,14 +289,21 @@ fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut Stri
     let parts: Option<Vec<(String, String)>> = fields.iter().map(field_writer).collect();
     writeln!(code, "impl crate::ops::Written for {rust_name} {{")?;
     if let Some(parts) = parts {
-        let lens: String = parts.iter().map(|(len, _)| format!("{len} + ")).collect();
+        let lens: Vec<&str> = parts.iter().map(|(len, _)| len.as_str()).collect();
+        let len = if lens.is_empty() { "0".to_owned() } else { lens.join(" + ") };
         let puts: String = parts.iter().map(|(_, put)| format!("{put};\n")).collect();
-        writeln!(code, "#[inline]\nfn len(&self) -> usize {{ {lens} 0 }}")?;
+        writeln!(code, "#[inline]\nfn written_len(&self) -> usize {{ {len} }}")?;
         writeln!(code, "#[inline]\n#[allow(unused_variables)]")?;
         writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ {puts} }}")?;
+        let data = fields.iter().filter(|field| matches!(field.kind(), Kind::Message(_)));
+        let discards: String = data
+            .map(|field| format!("if let Some(datum) = self.r#{} {{ datum.discard(); }}\n", field.name()))
+            .collect();
+        writeln!(code, "#[inline]\nfn discard(self) {{ {discards} }}")?;
     } else {
-        writeln!(code, "fn len(&self) -> usize {{ prost::Message::encoded_len(self) }}")?;
+        writeln!(code, "fn written_len(&self) -> usize {{ prost::Message::encoded_len(self) }}")?;
         writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ prost::Message::encode_raw(self, out); }}")?;
+        writeln!(code, "fn discard(self) {{}}")?;
     }
     writeln!(code, "}}")
 }
@@ -313,8 +321,8 @@ fn field_writer(field: &FieldDescriptor) -> Option<(String, String)> {
         ),
         // Those that fit 64 bits without a sign.
         Kind::Bool | Kind::Uint32 | Kind::Uint64 => (
-            format!("crate::written::number_len(self.r#{name} as u64)"),
-            format!("crate::written::put_number({number}, self.r#{name} as u64, out)"),
+            format!("crate::written::number_len(self.r#{name})"),
+            format!("crate::written::put_number({number}, self.r#{name}, out)"),
         ),
         _ => return None,
     })

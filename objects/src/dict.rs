@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 
 use holdfast_proto::dict::{Op, Reply, Spec};
 use holdfast_proto::{
@@ -100,23 +101,23 @@ impl Object for Dict {
     }
 
     fn apply(&mut self, op: Op, turn: &mut Turn) -> Answer<Reply> {
+        // Each arm makes its own answer: one that all share would be put together a second time.
         match op {
-            Op::Get(request) => self.get(request).map(Reply::Get),
-            Op::Set(request) => self.set(request, turn).map(Reply::Set),
-            Op::Delete(request) => self.delete(request, turn).map(Reply::Delete),
-            Op::Contains(request) => self.contains(request).map(Reply::Contains),
-            Op::Len(_) => Ok(Reply::Len(DictLenResponse { len: self.entries.len() as u64 })),
-            Op::Pop(request) => self.pop(request, turn).map(Reply::Pop),
-            Op::PopItem(_) => self.pop_item(turn).map(Reply::PopItem),
-            Op::SetDefault(request) => self.set_default(request, turn).map(Reply::SetDefault),
-            Op::Update(request) => self.update(request, turn).map(Reply::Update),
-            Op::GetMany(request) => self.get_many(request, turn).map(Reply::GetMany),
-            Op::Scan(request) => self.scan(&request, turn).map(Reply::Scan),
-            Op::Clear(_) => Ok(Reply::Clear(self.clear(turn))),
-            Op::Add(request) => self.add(request, turn).map(Reply::Add),
-            Op::CompareAndSet(request) => self.compare_and_set(request, turn).map(Reply::CompareAndSet),
+            Op::Get(request) => self.get(request).map(Reply::Get).into(),
+            Op::Set(request) => self.set(request, turn).map(Reply::Set).into(),
+            Op::Delete(request) => self.delete(request, turn).map(Reply::Delete).into(),
+            Op::Contains(request) => self.contains(request).map(Reply::Contains).into(),
+            Op::Len(_) => Ok(Reply::Len(DictLenResponse { len: self.entries.len() as u64 })).into(),
+            Op::Pop(request) => self.pop(request, turn).map(Reply::Pop).into(),
+            Op::PopItem(_) => self.pop_item(turn).map(Reply::PopItem).into(),
+            Op::SetDefault(request) => self.set_default(request, turn).map(Reply::SetDefault).into(),
+            Op::Update(request) => self.update(request, turn).map(Reply::Update).into(),
+            Op::GetMany(request) => self.get_many(request, turn).map(Reply::GetMany).into(),
+            Op::Scan(request) => self.scan(&request, turn).map(Reply::Scan).into(),
+            Op::Clear(_) => Ok(Reply::Clear(self.clear(turn))).into(),
+            Op::Add(request) => self.add(request, turn).map(Reply::Add).into(),
+            Op::CompareAndSet(request) => self.compare_and_set(request, turn).map(Reply::CompareAndSet).into(),
         }
-        .into()
     }
 
     fn is_vacant(&self) -> bool {
@@ -219,7 +220,7 @@ impl Dict {
             Place::Taken(place) => &self.entries.entry(place).value,
             Place::Free(_) => &Datum::Integer(0),
         };
-        let sum = number::add(number, &delta, &format_args!("the value under the key {}", key.datum().brief()))?;
+        let sum = number::add(number, &delta, &UnderKey(&key))?;
         match place {
             Place::Taken(place) => {
                 self.overwrite(&place, sum.copy(), turn)?;
@@ -404,6 +405,15 @@ impl Expected {
             Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.value, expected)),
             Self::Version(expected) => entry.map_or(0, |entry| entry.version) == *expected,
         }
+    }
+}
+
+/// A place in a dict, for messages.
+struct UnderKey<'a>(&'a Key);
+
+impl fmt::Display for UnderKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the value under the key {}", self.0.datum().brief())
     }
 }
 

@@ -10,7 +10,10 @@ use crate::key::{Equality, Key};
 /// The key in the request's field `field`. Refused: `MALFORMED`, `NAN_KEY`.
 #[inline(always)]
 pub(crate) fn key(field: &str, datum: Option<Datum>, equality: &Equality) -> Result<Key, Refusal> {
-    Key::new(value(field, datum, equality)?)
+    match datum {
+        Some(datum @ Datum::Text(_)) => Ok(Key::text(datum)),
+        other => Key::new(value(field, other, equality)?),
+    }
 }
 
 /// The data in the request's field `field`. Refused: `MALFORMED`, and `NAN_KEY` for NaN in a set or as a map's key.

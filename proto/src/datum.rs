@@ -40,10 +40,10 @@ pub enum Datum {
     Boolean(bool),
     /// An integer of up to 64 bits with sign.
     Integer(i64),
-    /// A larger one: two's complement, big-endian, as few bytes as it takes, more than eight.
-    BigInteger(Box<[u8]>),
     /// A double. May be NaN.
     Float(f64),
+    /// A larger integer: two's complement, big-endian, as few bytes as it takes, more than eight.
+    BigInteger(Box<[u8]>),
     /// Text.
     Text(CompactString),
     /// Bytes.
@@ -103,7 +103,7 @@ impl Datum {
         if self.is_scalar() { DATUM_BYTES } else { self.bytes_with_content() }
     }
 
-    /// Null, a truth value or a number of up to 64 bits: what has nothing outside of its 24 bytes, and is always valid.
+    /// Null, a truth value or a number of up to 64 bits, which stand side by side in the enum to be told at once: what has nothing outside of its 24 bytes, and is always valid.
     #[inline]
     #[must_use]
     pub fn is_scalar(&self) -> bool {

@@ -10,6 +10,7 @@ use prost::Message;
 use prost::encoding::{BytesAdapter, DecodeContext, WireType, bytes, message, string};
 
 use crate::Datum;
+use crate::ops::Unreadable;
 
 pub(crate) const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
@@ -142,12 +143,12 @@ pub(crate) trait Request: Message + Default {
     fn read(request: &[u8]) -> Option<Self>;
 }
 
-/// Reads a request: what encoders write at once, and everything else as prost does.
-#[inline]
-pub(crate) fn read<R: Request>(request: &[u8]) -> Result<R, prost::DecodeError> {
+/// Reads a request into its op: what encoders write at once, and everything else as prost does.
+#[inline(always)]
+pub(crate) fn read<R: Request, O>(request: &[u8], op: impl FnOnce(R) -> O) -> Result<O, Unreadable> {
     match R::read(request) {
-        Some(read) => Ok(read),
-        None => read_slowly(request),
+        Some(read) => Ok(op(read)),
+        None => Ok(op(read_slowly(request)?)),
     }
 }
 
@@ -164,22 +165,26 @@ impl Fields<'_> {
     /// The bits of a number, a truth value or an enum.
     #[inline(always)]
     pub(crate) fn number(&mut self, key: u8) -> Option<Option<u64>> {
+        if let [next, bits @ 0..0x80, rest @ ..] = self.rest
+            && *next == key
+        {
+            self.rest = rest;
+            return Some(Some((*bits).into()));
+        }
         if self.passes(key) { self.varint().ok().map(Some) } else { Some(None) }
     }
 
     #[inline(always)]
     pub(crate) fn datum(&mut self, key: u8) -> Option<Option<Datum>> {
-        if !self.passes(key) {
-            return Some(None);
-        }
-        if let [len @ 0..0x80, rest @ ..] = self.rest
+        if let [next, len @ 0..0x80, rest @ ..] = self.rest
+            && *next == key
             && let Some((content, rest)) = rest.split_at_checked(usize::from(*len))
             && let Some(datum) = Datum::read_short(content)
         {
             self.rest = rest;
             return Some(Some(datum));
         }
-        self.any_datum().map(Some)
+        if self.passes(key) { self.any_datum().map(Some) } else { Some(None) }
     }
 
     #[inline(never)]

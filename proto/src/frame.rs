@@ -154,11 +154,12 @@ impl Writer for PutResponse<'_> {
     #[inline]
     fn write(self, message: impl Written) {
         let Self { out, sequence, index } = self;
-        let len = message.len();
+        let len = message.written_len();
         if !put_short_reply(out, sequence, index, &message, len) {
             put_reply(out, sequence, index, REPLY_RESPONSE, len);
             message.put(out);
         }
+        message.discard();
     }
 }
 
@@ -204,15 +205,15 @@ pub fn put_message<M: Message>(out: &mut BytesMut, message: &M) {
 #[inline]
 pub fn read_client(message: &[u8]) -> Result<FromClient<'_>, Broken> {
     match read_plain_call(message) {
-        Some(call) => Ok(call),
+        Some((received, call)) => Ok(FromClient { received, frame: Some(ClientSays::Call(call)) }),
         None => read_any_client(message),
     }
 }
 
-/// Reads a call as encoders write it: its fields in the order of their numbers, and nothing else. `None` says nothing about
-/// the frame.
-#[inline]
-fn read_plain_call(message: &[u8]) -> Option<FromClient<'_>> {
+/// Reads a frame of a client that is a call as encoders write it: its fields in the order of their numbers, and nothing
+/// else. Gives how many replies were received, and the call. `None` says nothing about the frame: ask [`read_client`].
+#[inline(always)]
+pub fn read_plain_call(message: &[u8]) -> Option<(u64, CallFrame<'_>)> {
     let mut fields = Fields::new(message);
     let received = fields.number(key(RECEIVED, VARINT))?.unwrap_or(0);
     if !fields.passes(key(CLIENT_CALL, LENGTH_DELIMITED)) {
@@ -226,8 +227,7 @@ fn read_plain_call(message: &[u8]) -> Option<FromClient<'_>> {
     if !fields.passes(key(CALL_REQUEST, LENGTH_DELIMITED)) {
         return None;
     }
-    let call = CallFrame { sequence, handle, op, request: fields.last_bytes()? };
-    Some(FromClient { received, frame: Some(ClientSays::Call(call)) })
+    Some((received, CallFrame { sequence, handle, op, request: fields.last_bytes()? }))
 }
 
 #[inline(never)]

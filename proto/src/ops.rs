@@ -47,9 +47,11 @@ pub trait Response: Clone + core::fmt::Debug + PartialEq + Send + 'static {
 /// A response message of one op, written as prost does, to the byte.
 pub trait Written {
     /// The bytes that [`put`](Self::put) writes.
-    fn len(&self) -> usize;
+    fn written_len(&self) -> usize;
     /// Appends the message. A slice must have the room.
     fn put(&self, out: &mut impl BufMut);
+    /// Drops it: see [`Datum::discard`](crate::Datum::discard).
+    fn discard(self);
 }
 
 /// What is to be done with a response message.

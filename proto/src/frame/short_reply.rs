@@ -36,9 +36,9 @@ impl ShortReply {
         match value {
             // A field that is 0 is not written.
             0 => {}
-            ..0x80 => self.put([key, bits(0)]),
-            ..0x4000 => self.put([key, bits(0) | 0x80, bits(1)]),
-            ..0x20_0000 => self.put([key, bits(0) | 0x80, bits(1) | 0x80, bits(2)]),
+            1..0x80 => self.put([key, bits(0)]),
+            0x80..0x4000 => self.put([key, bits(0) | 0x80, bits(1)]),
+            0x4000..0x20_0000 => self.put([key, bits(0) | 0x80, bits(1) | 0x80, bits(2)]),
             _ => {
                 self.put([key]);
                 while value >= 0x80 {
