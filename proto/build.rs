@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost_build::{Config, Service, ServiceGenerator};
-use prost_reflect::{DescriptorPool, Value};
+use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -34,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .service_generator(Box::new(Services {
             pool: pool.clone(),
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
+            requests: Vec::new(),
+            responses: Vec::new(),
         }))
         .compile_fds(compiler.file_descriptor_set())?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -53,6 +55,9 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 struct Services {
     pool: DescriptorPool,
     tonic: Box<dyn ServiceGenerator>,
+    /// The request and the response messages of all kinds.
+    requests: Vec<String>,
+    responses: Vec<String>,
 }
 
 impl Services {
@@ -97,6 +102,16 @@ impl ServiceGenerator for Services {
                 panic!("{}: two ops have number {}", service.proto_name, twice[0].0);
             }
             op_table(&service, kind, &ops, code).expect("writing to a String");
+            for method in &service.methods {
+                let request = method.input_proto_type.trim_start_matches('.');
+                let request = self.pool.get_message_by_name(request).expect("as above");
+                request_reader(&method.input_type, &request, code).expect("writing to a String");
+                self.requests.push(method.input_type.clone());
+                let response = method.output_proto_type.trim_start_matches('.');
+                let response = self.pool.get_message_by_name(response).expect("as above");
+                response_writer(&method.output_type, &response, code).expect("writing to a String");
+                self.responses.push(method.output_type.clone());
+            }
         } else if service.methods.iter().all(|m| !m.client_streaming && !m.server_streaming) {
             // The session stream is not among these: its bytes are handled without tonic.
             code.push_str("#[cfg(feature = \"grpc\")]\n");
@@ -107,6 +122,11 @@ impl ServiceGenerator for Services {
             assert!(server.contains(FIRST_USE), "tonic writes its services in another way now");
             code.push_str(&server.replacen(FIRST_USE, &format!("use std::prelude::rust_2024::*;\n{FIRST_USE}"), 1));
         }
+    }
+
+    fn finalize_package(&mut self, _: &str, code: &mut String) {
+        each("request", "crate::fields::VisitRequests", &self.requests, code).expect("writing to a String");
+        each("response", "crate::written::VisitResponses", &self.responses, code).expect("writing to a String");
     }
 
     fn finalize(&mut self, code: &mut String) {
@@ -151,9 +171,12 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "Self::{}(_) => {number},", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
-    writeln!(code, "fn decode(op: u32, request: &[u8]) -> Result<Self, crate::ops::Unreadable> {{ match op {{")?;
+    writeln!(
+        code,
+        "#[inline]\nfn decode(op: u32, request: &[u8]) -> Result<Self, crate::ops::Unreadable> {{ match op {{"
+    )?;
     for (number, m) in methods() {
-        writeln!(code, "{number} => Ok(Self::{}(prost::Message::decode(request)?)),", m.proto_name)?;
+        writeln!(code, "{number} => crate::fields::read(request, Self::{}),", m.proto_name)?;
     }
     writeln!(code, "_ => Err(crate::ops::Unreadable::Unknown), }} }}")?;
     writeln!(code, "fn encode(&self, into: &mut alloc::vec::Vec<u8>) {{ match self {{")?;
@@ -180,14 +203,19 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     }
 
     writeln!(code, "impl crate::ops::Response for Reply {{")?;
-    writeln!(code, "fn encoded_len(&self) -> usize {{ match self {{")?;
+    writeln!(code, "#[inline]\nfn encoded_len(&self) -> usize {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => prost::Message::encoded_len(response),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::ops::Written::written_len(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
-    writeln!(code, "fn encode(&self, into: &mut bytes::BytesMut) {{ match self {{")?;
+    writeln!(code, "#[inline]\nfn encode(&self, into: &mut impl bytes::BufMut) {{ match self {{")?;
     for (_, m) in methods() {
-        writeln!(code, "Self::{}(response) => prost::Message::encode_raw(response, into),", m.proto_name)?;
+        writeln!(code, "Self::{}(response) => crate::ops::Written::put(response, into),", m.proto_name)?;
+    }
+    writeln!(code, "}} }}")?;
+    writeln!(code, "#[inline]\nfn write(self, writer: impl crate::ops::Writer) {{ match self {{")?;
+    for (_, m) in methods() {
+        writeln!(code, "Self::{}(response) => writer.write(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}\n}}")?;
     writeln!(code, "}}")?;
@@ -199,6 +227,138 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "type Response = {};\n}}", m.output_type)?;
     }
     Ok(())
+}
+
+/// Writes how a request is read field by field. A field that is not of the types below is left to prost, and with it the
+/// whole request.
+fn request_reader(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+    let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+    fields.sort_by_key(FieldDescriptor::number);
+    let oneofs: Vec<String> =
+        message.oneofs().filter(|oneof| !oneof.is_synthetic()).map(|oneof| oneof.name().to_owned()).collect();
+
+    writeln!(code, "impl crate::fields::Request for {rust_name} {{")?;
+    writeln!(code, "#[inline]\n#[allow(unused_mut, clippy::needless_update, clippy::map_identity)]")?;
+    writeln!(code, "fn read(request: &[u8]) -> Option<Self> {{")?;
+    writeln!(code, "let mut fields = crate::fields::Fields::new(request);")?;
+    for oneof in &oneofs {
+        writeln!(code, "let mut r#{oneof} = None;")?;
+    }
+    let mut read = oneofs;
+    for field in fields.iter().filter(|field| field.number() < 16) {
+        match (oneof(field), field_reader(field)) {
+            (Some(oneof), Some(reader)) => {
+                let variant = format!("{}::{}::{}", snake(rust_name), camel(&oneof), camel(field.name()));
+                writeln!(code, "if let Some(value) = {reader} {{ r#{oneof} = Some({variant}(value)); }}")?;
+            }
+            (None, Some(reader)) => {
+                writeln!(code, "let r#{} = {reader};", field.name())?;
+                read.push(field.name().to_owned());
+            }
+            (_, None) => {}
+        }
+    }
+    let read: String = read.iter().map(|name| format!("r#{name}, ")).collect();
+    writeln!(code, "if !fields.is_empty() {{ return None; }}")?;
+    writeln!(code, "Some(Self {{ {read}..Default::default() }})\n}}\n}}")
+}
+
+/// The oneof that a field belongs to. One that only makes a single field optional is none.
+fn oneof(field: &FieldDescriptor) -> Option<String> {
+    field.containing_oneof().filter(|oneof| !oneof.is_synthetic()).map(|oneof| oneof.name().to_owned())
+}
+
+/// What reads a field: to an `Option` where the message has one, or is a oneof.
+fn field_reader(field: &FieldDescriptor) -> Option<String> {
+    const VARINT: u32 = 0;
+    const LENGTH_DELIMITED: u32 = 2;
+    let key = |wire_type| field.number() << 3 | wire_type;
+    let repeated = field.cardinality() == Cardinality::Repeated;
+    let plain = !repeated && field.containing_oneof().is_none();
+    Some(match field.kind() {
+        Kind::Message(message) if message.full_name() == "holdfast.v1.Datum" => {
+            format!("fields.{}({})?", if repeated { "data" } else { "datum" }, key(LENGTH_DELIMITED))
+        }
+        Kind::String if plain => format!("fields.text({})?", key(LENGTH_DELIMITED)),
+        Kind::Bytes if plain => format!("fields.blob({})?", key(LENGTH_DELIMITED)),
+        kind if !repeated => {
+            let read = format!("fields.number({})?.map({})", key(VARINT), number_from(&kind)?);
+            if plain { read + ".unwrap_or_default()" } else { read }
+        }
+        _ => return None,
+    })
+}
+
+/// What makes a number of the bits of its varint: larger ones are cut to its size, as everywhere in protobuf.
+fn number_from(kind: &Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Bool => "|bits| bits != 0",
+        Kind::Uint32 => "|bits| bits as u32",
+        Kind::Uint64 => "|bits| bits",
+        Kind::Int32 | Kind::Enum(_) => "|bits| bits as i32",
+        Kind::Int64 => "|bits| bits as i64",
+        _ => return None,
+    })
+}
+
+/// Writes how a response is written. One that has a field of another type than those below is left to prost.
+fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+    let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+    fields.sort_by_key(FieldDescriptor::number);
+    let parts: Option<Vec<(String, String)>> = fields.iter().map(field_writer).collect();
+    writeln!(code, "impl crate::ops::Written for {rust_name} {{")?;
+    if let Some(parts) = parts {
+        let lens: Vec<&str> = parts.iter().map(|(len, _)| len.as_str()).collect();
+        let len = if lens.is_empty() { "0".to_owned() } else { lens.join(" + ") };
+        let puts: String = parts.iter().map(|(_, put)| format!("{put};\n")).collect();
+        writeln!(code, "#[inline]\nfn written_len(&self) -> usize {{ {len} }}")?;
+        writeln!(code, "#[inline]\n#[allow(unused_variables)]")?;
+        writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ {puts} }}")?;
+        let data = fields.iter().filter(|field| matches!(field.kind(), Kind::Message(_)));
+        let discards: String = data
+            .map(|field| format!("if let Some(datum) = self.r#{} {{ datum.discard(); }}\n", field.name()))
+            .collect();
+        writeln!(code, "#[inline]\nfn discard(self) {{ {discards} }}")?;
+    } else {
+        writeln!(code, "fn written_len(&self) -> usize {{ prost::Message::encoded_len(self) }}")?;
+        writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ prost::Message::encode_raw(self, out); }}")?;
+        writeln!(code, "fn discard(self) {{}}")?;
+    }
+    writeln!(code, "}}")
+}
+
+/// The length of a field, and what writes it.
+fn field_writer(field: &FieldDescriptor) -> Option<(String, String)> {
+    if field.cardinality() == Cardinality::Repeated || field.containing_oneof().is_some() || field.number() > 15 {
+        return None;
+    }
+    let (number, name) = (field.number(), field.name());
+    Some(match field.kind() {
+        Kind::Message(message) if message.full_name() == "holdfast.v1.Datum" => (
+            format!("crate::written::datum_len(&self.r#{name})"),
+            format!("crate::written::put_datum({number}, &self.r#{name}, out)"),
+        ),
+        // Those that fit 64 bits without a sign.
+        Kind::Bool | Kind::Uint32 | Kind::Uint64 => (
+            format!("crate::written::number_len(self.r#{name})"),
+            format!("crate::written::put_number({number}, self.r#{name}, out)"),
+        ),
+        _ => return None,
+    })
+}
+
+/// Lets the tests hold what is written here for every message to prost.
+fn each(what: &str, visitor: &str, messages: &[String], code: &mut String) -> std::fmt::Result {
+    writeln!(code, "#[cfg(test)]\npub(crate) fn each_{what}(visit: &mut impl {visitor}) {{")?;
+    for message in messages {
+        writeln!(code, "visit.{what}::<{message}>({message:?});")?;
+    }
+    writeln!(code, "}}")
+}
+
+fn camel(name: &str) -> String {
+    let capital = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
+    name.split('_').map(capital).collect()
 }
 
 fn snake(noun: &str) -> String {

@@ -126,7 +126,7 @@ impl Session {
         }
         let Some(key) = call.handle.checked_sub(1) else {
             let result = self.manage(call);
-            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, &reply)));
+            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, reply)));
         };
         let Some(Handle { slot, .. }) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
@@ -139,7 +139,7 @@ impl Session {
             (index, Answer::Done(mut reply)) => {
                 let delivered = self.deliver(&mut reply);
                 if delivered.is_empty() {
-                    frame::put_response(replies, call.sequence, index, &reply);
+                    frame::put_response(replies, call.sequence, index, reply);
                 } else {
                     frame::put_response_with_references(replies, call.sequence, index, &reply, delivered);
                 }

@@ -5,9 +5,9 @@
 use alloc::vec::Vec;
 use alloc::{format, string::String};
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use holdfast_proto::datum::{HasReferences, Reference};
-use holdfast_proto::ops::{Op as _, Response, Unreadable};
+use holdfast_proto::ops::{Op as _, Response, Unreadable, Writer};
 use holdfast_proto::{Reason, Refusal};
 use prost::Message as _;
 
@@ -57,6 +57,7 @@ macro_rules! catalogue {
 
         impl AnyOp {
             /// Reads the request of op number `op` of `kind`. Refused: `UNKNOWN_OP`, `MALFORMED`.
+            #[inline]
             pub fn decode(kind: u32, op: u32, request: &[u8]) -> Result<Self, Refusal> {
                 match kind {
                     $(holdfast_proto::$module::KIND => match holdfast_proto::$module::Op::decode(op, request) {
@@ -116,12 +117,19 @@ macro_rules! catalogue {
         }
 
         impl Response for AnyReply {
+            #[inline]
             fn encoded_len(&self) -> usize {
                 match self { $(Self::$Kind(reply) => reply.encoded_len()),+ }
             }
 
-            fn encode(&self, into: &mut BytesMut) {
+            #[inline]
+            fn encode(&self, into: &mut impl BufMut) {
                 match self { $(Self::$Kind(reply) => reply.encode(into)),+ }
+            }
+
+            #[inline]
+            fn write(self, writer: impl Writer) {
+                match self { $(Self::$Kind(reply) => reply.write(writer)),+ }
             }
         }
 
@@ -164,6 +172,7 @@ macro_rules! catalogue {
             }
 
             /// One call. Refused: `WRONG_KIND` if the op is of another kind, and as the kind does.
+            #[inline]
             pub fn apply(&mut self, op: AnyOp, turn: &mut Turn) -> Answer<AnyReply> {
                 match (self, op) {
                     $((Self::$Kind(object), AnyOp::$Kind(op)) => object.apply(op, turn).map(AnyReply::$Kind),)+
@@ -195,6 +204,7 @@ macro_rules! catalogue {
             }
 
             /// The bytes of user data in it, as the limits count them.
+            #[inline]
             #[must_use]
             pub fn bytes(&self) -> u64 {
                 match self { $(Self::$Kind(object) => object.bytes()),+ }

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 
 use holdfast_proto::datum::{HasReferences as _, Reference};
 use holdfast_proto::dict::{Op, Reply, Spec};
@@ -101,23 +102,23 @@ impl Object for Dict {
     }
 
     fn apply(&mut self, op: Op, turn: &mut Turn) -> Answer<Reply> {
+        // Each arm makes its own answer: one that all share would be put together a second time.
         match op {
-            Op::Get(request) => self.get(request).map(Reply::Get),
-            Op::Set(request) => self.set(request, turn).map(Reply::Set),
-            Op::Delete(request) => self.delete(request, turn).map(Reply::Delete),
-            Op::Contains(request) => self.contains(request).map(Reply::Contains),
-            Op::Len(_) => Ok(Reply::Len(DictLenResponse { len: self.entries.len() as u64 })),
-            Op::Pop(request) => self.pop(request, turn).map(Reply::Pop),
-            Op::PopItem(_) => self.pop_item(turn).map(Reply::PopItem),
-            Op::SetDefault(request) => self.set_default(request, turn).map(Reply::SetDefault),
-            Op::Update(request) => self.update(request, turn).map(Reply::Update),
-            Op::GetMany(request) => self.get_many(request, turn).map(Reply::GetMany),
-            Op::Scan(request) => self.scan(&request, turn).map(Reply::Scan),
-            Op::Clear(_) => Ok(Reply::Clear(self.clear(turn))),
-            Op::Add(request) => self.add(request, turn).map(Reply::Add),
-            Op::CompareAndSet(request) => self.compare_and_set(request, turn).map(Reply::CompareAndSet),
+            Op::Get(request) => self.get(request).map(Reply::Get).into(),
+            Op::Set(request) => self.set(request, turn).map(Reply::Set).into(),
+            Op::Delete(request) => self.delete(request, turn).map(Reply::Delete).into(),
+            Op::Contains(request) => self.contains(request).map(Reply::Contains).into(),
+            Op::Len(_) => Ok(Reply::Len(DictLenResponse { len: self.entries.len() as u64 })).into(),
+            Op::Pop(request) => self.pop(request, turn).map(Reply::Pop).into(),
+            Op::PopItem(_) => self.pop_item(turn).map(Reply::PopItem).into(),
+            Op::SetDefault(request) => self.set_default(request, turn).map(Reply::SetDefault).into(),
+            Op::Update(request) => self.update(request, turn).map(Reply::Update).into(),
+            Op::GetMany(request) => self.get_many(request, turn).map(Reply::GetMany).into(),
+            Op::Scan(request) => self.scan(&request, turn).map(Reply::Scan).into(),
+            Op::Clear(_) => Ok(Reply::Clear(self.clear(turn))).into(),
+            Op::Add(request) => self.add(request, turn).map(Reply::Add).into(),
+            Op::CompareAndSet(request) => self.compare_and_set(request, turn).map(Reply::CompareAndSet).into(),
         }
-        .into()
     }
 
     fn is_vacant(&self) -> bool {
@@ -227,11 +228,15 @@ impl Dict {
             Place::Taken(place) => &self.entries.entry(place).value,
             Place::Free(_) => &Datum::Integer(0),
         };
-        let sum = number::add(number, &delta, &format_args!("the value under the key {}", key.datum().brief()))?;
+        let sum = number::add(number, &delta, &UnderKey(&key))?;
         match place {
-            Place::Taken(place) => self.overwrite(&place, sum.clone(), turn)?,
-            Place::Free(place) => self.append(&place, key, sum.clone(), turn)?,
+            Place::Taken(place) => {
+                self.overwrite(&place, sum.copy(), turn)?;
+                key.discard();
+            }
+            Place::Free(place) => self.append(&place, key, sum.copy(), turn)?,
         }
+        delta.discard();
         Ok(DictAddResponse { value: Some(sum) })
     }
 
@@ -267,10 +272,12 @@ impl Dict {
 impl Dict {
     fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
         let key = self.key(request.key)?;
-        Ok(match self.entries.get(&key) {
-            Some(entry) => DictGetResponse { value: Some(entry.value.clone()), version: entry.version },
+        let found = match self.entries.get(&key) {
+            Some(entry) => DictGetResponse { value: Some(entry.value.copy()), version: entry.version },
             None => DictGetResponse::default(),
-        })
+        };
+        key.discard();
+        Ok(found)
     }
 
     fn contains(&self, request: DictContainsRequest) -> Result<DictContainsResponse, Refusal> {
@@ -320,12 +327,12 @@ impl Dict {
 
 /// What the ops are made of. What takes room asks for it first and changes nothing if there is none.
 impl Dict {
-    #[inline]
+    #[inline(always)]
     fn key(&self, key: Option<Datum>) -> Result<Key, Refusal> {
         door::key("key", key, &self.equality)
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&self, field: &str, value: Option<Datum>) -> Result<Datum, Refusal> {
         door::value(field, value, &self.equality)
     }
@@ -340,10 +347,13 @@ impl Dict {
         }
     }
 
+    #[inline]
     fn overwrite(&mut self, place: &Taken, value: Datum, turn: &mut Turn) -> Result<(), Refusal> {
         let (old, new) = (self.entries.entry(place).value.bytes(), value.bytes());
-        turn.room.replace(old, new)?;
-        self.bytes = self.bytes - old + new;
+        if old != new {
+            turn.room.replace(old, new)?;
+            self.bytes = self.bytes - old + new;
+        }
         self.entries.overwrite(place, value, turn.index);
         Ok(())
     }
@@ -403,6 +413,15 @@ impl Expected {
             Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.value, expected)),
             Self::Version(expected) => entry.map_or(0, |entry| entry.version) == *expected,
         }
+    }
+}
+
+/// A place in a dict, for messages.
+struct UnderKey<'a>(&'a Key);
+
+impl fmt::Display for UnderKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the value under the key {}", self.0.datum().brief())
     }
 }
 

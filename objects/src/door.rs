@@ -8,14 +8,26 @@ use holdfast_proto::{Datum, Reason, Refusal};
 use crate::key::{Equality, Key};
 
 /// The key in the request's field `field`. Refused: `MALFORMED`, `NAN_KEY`.
-#[inline]
+#[inline(always)]
 pub(crate) fn key(field: &str, datum: Option<Datum>, equality: &Equality) -> Result<Key, Refusal> {
-    Key::new(value(field, datum, equality)?)
+    match datum {
+        Some(datum @ Datum::Text(_)) => Ok(Key::text(datum)),
+        other => Key::new(value(field, other, equality)?),
+    }
 }
 
 /// The data in the request's field `field`. Refused: `MALFORMED`, and `NAN_KEY` for NaN in a set or as a map's key.
-#[inline]
+#[inline(always)]
 pub(crate) fn value(field: &str, datum: Option<Datum>, equality: &Equality) -> Result<Datum, Refusal> {
+    match datum {
+        // Nearly always, and then there is nothing to check.
+        Some(datum) if datum.is_scalar() || matches!(datum, Datum::Text(_)) => Ok(datum),
+        other => checked(field, other, equality),
+    }
+}
+
+#[inline(never)]
+fn checked(field: &str, datum: Option<Datum>, equality: &Equality) -> Result<Datum, Refusal> {
     let datum = datum.ok_or_else(|| Refusal::missing(field))?;
     datum.check().map_err(|invalid| malformed(field, invalid))?;
     equality.check_distinct(&datum)?;

@@ -9,9 +9,21 @@ use holdfast_proto::{Datum, Reason, Refusal};
 ///
 /// `place` says for the refusals where the number is. Refused: `WRONG_TYPE` if either is not an integer of 64 bits or a
 /// float; `OVERFLOW` if the sum of integers does not fit 64 bits, or that of finite numbers is not finite.
+#[inline]
 pub(crate) fn add(number: &Datum, delta: &Datum, place: &dyn Display) -> Result<Datum, Refusal> {
+    if let (Datum::Integer(number), Datum::Integer(delta)) = (number, delta)
+        && let Some(sum) = number.checked_add(*delta)
+    {
+        return Ok(Datum::Integer(sum));
+    }
+    add_slowly(number, delta, place)
+}
+
+/// All but what nearly always comes.
+#[inline(never)]
+fn add_slowly(number: &Datum, delta: &Datum, place: &dyn Display) -> Result<Datum, Refusal> {
     let sum = match (number, delta) {
-        (Datum::Integer(number), Datum::Integer(delta)) => number.checked_add(*delta).map(Datum::Integer),
+        (Datum::Integer(_), Datum::Integer(_)) => None,
         _ => {
             let delta = as_float(delta).ok_or_else(|| wrong_type(delta, &"the delta"))?;
             let number = as_float(number).ok_or_else(|| wrong_type(number, place))?;

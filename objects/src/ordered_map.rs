@@ -147,7 +147,7 @@ impl OrderedMap {
     #[inline]
     pub(crate) fn overwrite(&mut self, place: &Taken, value: Datum, version: u64) {
         let entry = &mut self.entries[place.at as usize];
-        entry.value = value;
+        core::mem::replace(&mut entry.value, value).discard();
         entry.version = version;
     }
 

@@ -89,7 +89,7 @@ impl Value {
     fn add(&mut self, request: ValueAddRequest, turn: &mut Turn) -> Result<ValueAddResponse, Refusal> {
         let delta = door::value("delta", request.delta, &self.equality)?;
         let sum = number::add(&self.value, &delta, &"the value in the cell")?;
-        self.write(sum.clone(), turn)?;
+        self.write(sum.copy(), turn)?;
         Ok(ValueAddResponse { value: Some(sum) })
     }
 
@@ -122,7 +122,7 @@ impl Value {
     }
 
     fn get(&self) -> ValueGetResponse {
-        ValueGetResponse { value: Some(self.value.clone()), version: self.version }
+        ValueGetResponse { value: Some(self.value.copy()), version: self.version }
     }
 }
 

@@ -15,12 +15,14 @@ extern crate alloc;
 extern crate std;
 
 pub mod datum;
+mod fields;
 pub mod frame;
 pub mod ops;
 #[cfg(feature = "std")]
 pub mod place;
 mod refusal;
 pub mod scram;
+mod written;
 
 pub use datum::Datum;
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use prost::Message;
 
 use crate::datum::HasReferences;
@@ -41,7 +41,25 @@ pub trait Response: HasReferences + Clone + core::fmt::Debug + PartialEq + Send 
     /// The bytes that [`encode`](Self::encode) appends.
     fn encoded_len(&self) -> usize;
     /// Appends the response message.
-    fn encode(&self, into: &mut BytesMut);
+    fn encode(&self, into: &mut impl BufMut);
+    /// Hands the message over that this is. One look at what it is, and all that is done with it is compiled for it.
+    fn write(self, writer: impl Writer);
+}
+
+/// A response message of one op, written as prost does, to the byte.
+pub trait Written {
+    /// The bytes that [`put`](Self::put) writes.
+    fn written_len(&self) -> usize;
+    /// Appends the message. A slice must have the room.
+    fn put(&self, out: &mut impl BufMut);
+    /// Drops it: see [`Datum::discard`](crate::Datum::discard).
+    fn discard(self);
+}
+
+/// What is to be done with a response message.
+pub trait Writer {
+    /// Does it.
+    fn write(self, message: impl Written);
 }
 
 /// Why a request could not be read.

@@ -30,6 +30,12 @@ pub(super) struct SessionStream {
     outbox: Outbox,
     state: State,
     store: Arc<Store>,
+    count: Count,
+}
+
+/// How far the calls of a stream have come.
+#[derive(Default)]
+struct Count {
     /// The sequence number of the last call.
     sequence: u64,
     /// How many replies the client said it has received.
@@ -58,9 +64,7 @@ impl SessionStream {
             outbox: Outbox::default(),
             state: State::Silent,
             store,
-            sequence: 0,
-            received: 0,
-            replied: 0,
+            count: Count::default(),
         }
     }
 
@@ -79,8 +83,8 @@ impl SessionStream {
         // All that has come, although it may be more than one turn's worth. What the client must read first to make room
         // for its reply stays unanswered: the end cannot wait for a client that does not read.
         let mut before = None;
-        while matches!(self.state, State::Silent | State::Open(_)) && before != Some(self.replied) {
-            before = Some(self.replied);
+        while matches!(self.state, State::Silent | State::Open(_)) && before != Some(self.count.replied) {
+            before = Some(self.count.replied);
             if self.poll_frames(cx).is_err() {
                 return;
             }
@@ -129,18 +133,21 @@ impl SessionStream {
     /// Handles the next whole frame, if one has come. An error ends the stream.
     fn handle_next(&mut self) -> Result<bool, Status> {
         let Some(message) = self.deframer.next().map_err(broken)? else { return Ok(false) };
-        let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
-        if received < self.received || received > self.replied {
-            let problem =
-                format!("received is {received} after {}, and {} replies were sent", self.received, self.replied);
-            return Err(Status::invalid_argument(problem));
+        let limit = self.store.limits.calls_in_flight;
+        // What nearly every frame is.
+        if let State::Open(session) = &mut self.state
+            && let Some((received, call)) = frame::read_plain_call(message)
+        {
+            self.count.note_received(received)?;
+            self.count.note_call(&call, limit)?;
+            session.call(&call, self.outbox.frames());
+            return Ok(true);
         }
-        self.received = received;
+        let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
+        self.count.note_received(received)?;
         match (&mut self.state, frame) {
             (State::Open(session), Some(ClientSays::Call(call))) => {
-                check_call(&call, self.sequence, self.replied - self.received, self.store.limits.calls_in_flight)?;
-                self.sequence = call.sequence;
-                self.replied += 1;
+                self.count.note_call(&call, limit)?;
                 session.call(&call, self.outbox.frames());
             }
             (State::Open(_), None) => {}
@@ -225,16 +232,34 @@ impl SessionStream {
     }
 }
 
-fn check_call(call: &CallFrame<'_>, last: u64, in_flight: u64, limit: u32) -> Result<(), Status> {
-    if call.sequence != last + 1 {
-        let problem = format!("call {} came after call {last}: sequence numbers rise by one", call.sequence);
-        return Err(Status::invalid_argument(problem));
+impl Count {
+    /// The client says how many replies it has received.
+    #[inline]
+    fn note_received(&mut self, received: u64) -> Result<(), Status> {
+        if received < self.received || received > self.replied {
+            let problem =
+                format!("received is {received} after {}, and {} replies were sent", self.received, self.replied);
+            return Err(Status::invalid_argument(problem));
+        }
+        self.received = received;
+        Ok(())
     }
-    if in_flight >= u64::from(limit) {
-        let problem = format!("more than {limit} calls are unanswered, the limit named calls_in_flight");
-        return Err(Status::resource_exhausted(problem));
+
+    /// A call came, and is answered.
+    #[inline(always)]
+    fn note_call(&mut self, call: &CallFrame<'_>, limit: u32) -> Result<(), Status> {
+        if call.sequence != self.sequence + 1 {
+            let (last, problem) = (self.sequence, "sequence numbers rise by one");
+            return Err(Status::invalid_argument(format!("call {} came after call {last}: {problem}", call.sequence)));
+        }
+        if self.replied - self.received >= u64::from(limit) {
+            let problem = format!("more than {limit} calls are unanswered, the limit named calls_in_flight");
+            return Err(Status::resource_exhausted(problem));
+        }
+        self.sequence = call.sequence;
+        self.replied += 1;
+        Ok(())
     }
-    Ok(())
 }
 
 fn broken(broken: Broken) -> Status {

@@ -112,7 +112,7 @@ mod twin {
     }
 }
 
-fn any_datum() -> impl Strategy<Value = Datum> {
+pub(crate) fn any_datum() -> impl Strategy<Value = Datum> {
     let leaf = prop_oneof![
         Just(Datum::Unset),
         Just(Datum::Null),

@@ -24,10 +24,10 @@ use super::{DEPTH, Datum, Named, OpaqueDatum, Reference};
 
 const NULL: u32 = 1;
 const BOOLEAN: u32 = 2;
-const INTEGER: u32 = 3;
+pub(super) const INTEGER: u32 = 3;
 const BIG_INTEGER: u32 = 4;
 const FLOAT: u32 = 5;
-const TEXT: u32 = 6;
+pub(super) const TEXT: u32 = 6;
 const BYTES: u32 = 7;
 const LIST: u32 = 8;
 const TUPLE: u32 = 9;
@@ -106,7 +106,7 @@ fn zigzag(integer: i64) -> u64 {
     ((integer << 1) ^ (integer >> 63)) as u64
 }
 
-fn unzigzag(varint: u64) -> i64 {
+pub(super) fn unzigzag(varint: u64) -> i64 {
     (varint >> 1) as i64 ^ -((varint & 1) as i64)
 }
 

@@ -61,6 +61,7 @@ impl Deframer {
     }
 
     /// The next whole message, without its prefix, or `None` if more must arrive first.
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, Broken> {
         Ok(match self.cut()? {
@@ -79,19 +80,28 @@ impl Deframer {
         })
     }
 
+    #[inline]
     fn cut(&mut self) -> Result<Option<Place>, Broken> {
+        if self.partial.is_empty() {
+            let rest = &self.chunk[self.at..];
+            if let Some(len) = self.message_len(rest)?
+                && rest.len() >= PREFIX + len
+            {
+                let begin = self.at + PREFIX;
+                self.at = begin + len;
+                return Ok(Some(Place::Chunk(begin..begin + len)));
+            }
+        }
+        self.cut_end()
+    }
+
+    /// Where no whole message lies in the chunk: keeps what is left of it, or goes on with what was kept.
+    #[inline(never)]
+    fn cut_end(&mut self) -> Result<Option<Place>, Broken> {
         if !self.partial.is_empty() {
             return self.join();
         }
-        let rest = &self.chunk[self.at..];
-        if let Some(len) = self.message_len(rest)?
-            && rest.len() >= PREFIX + len
-        {
-            let begin = self.at + PREFIX;
-            self.at = begin + len;
-            return Ok(Some(Place::Chunk(begin..begin + len)));
-        }
-        self.partial.extend_from_slice(rest);
+        self.partial.extend_from_slice(&self.chunk[self.at..]);
         // A chunk that is used up is let go, so that an idle stream keeps no buffer.
         self.chunk = Bytes::new();
         self.joined = Bytes::new();

@@ -2,12 +2,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
 use crate::client_frame::Frame as Client;
 use crate::server_frame::Frame as Server;
-use crate::{Call, DictGetRequest, DictLenResponse, Reason, Reply, dict, reply};
+use crate::{Call, DictGetRequest, DictGetResponse, DictLenResponse, Reason, Reply, dict, reply};
 
 const NUMBERS: [u64; 7] = [0, 1, 127, 128, 300, u32::MAX as u64, u64::MAX];
 
@@ -45,7 +46,7 @@ fn a_reply_is_written_and_read_as_prost_does() {
         for index in NUMBERS {
             let len = DictLenResponse { len: index };
             let mut out = BytesMut::new();
-            put_response(&mut out, sequence, index, &dict::Reply::Len(len));
+            put_response(&mut out, sequence, index, dict::Reply::Len(len));
             let result = Some(reply::Result::Response(len.encode_to_vec().into()));
             let frame =
                 ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
@@ -83,6 +84,22 @@ fn a_reply_says_what_it_delivers() {
         panic!("a reply")
     };
     assert_eq!(reply.delivered, [9, 9]);
+}
+
+#[test]
+fn replies_of_all_lengths_are_written_as_prost_does() {
+    for len in (0..300).chain([20_000]) {
+        for (sequence, index) in [(1, 0), (u64::MAX, u64::MAX), (1 << 14, 1 << 21)] {
+            let value = Some(crate::Datum::from(&*"x".repeat(len)));
+            let response = DictGetResponse { value, version: index };
+            let mut out = BytesMut::new();
+            put_response(&mut out, sequence, index, dict::Reply::Get(response.clone()));
+            let result = Some(reply::Result::Response(response.encode_to_vec().into()));
+            let frame =
+                ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
+            assert_eq!(body(&out), frame.encode_to_vec());
+        }
+    }
 }
 
 #[test]
@@ -172,4 +189,41 @@ fn a_shared_message_outlives_its_chunk() {
     assert!(!deframer.is_inside_message());
     drop(deframer);
     assert_eq!(&kept[..], [8, 9]);
+}
+
+proptest! {
+    /// The short way must say what the long way says, also of frames that no encoder writes.
+    #[test]
+    fn a_plain_call_is_read_as_any_frame_is(
+        (received, sequence, handle, op) in any::<(u64, u64, u32, u32)>(),
+        small in any::<bool>(),
+        request in prop::collection::vec(any::<u8>(), 0..300),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (received, sequence) = if small { (received % 200, sequence % 200) } else { (received, sequence) };
+        let call = Call { sequence, handle, op, request: request.into() };
+        let mut message = ClientFrame { received, frame: Some(Client::Call(call)) }.encode_to_vec();
+        for (at, byte) in damage {
+            // The fields before the request are the ones that are looked at.
+            let at = at.index(message.len().min(40));
+            message[at] = byte;
+        }
+        for message in [&message[..], &message[..cut.index(message.len() + 1)]] {
+            if let Some((received, call)) = read_plain_call(message) {
+                let frame = Some(ClientSays::Call(call));
+                prop_assert_eq!(read_any_client(message), Ok(FromClient { received, frame }));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_as_encoders_write_it_is_plain() {
+    for sequence in NUMBERS {
+        let mut out = BytesMut::new();
+        put_call(&mut out, sequence, sequence, 7, 13, &DictGetRequest { key: Some(crate::Datum::Text("hits".into())) });
+        let (received, call) = read_plain_call(body(&out)).unwrap();
+        assert_eq!((received, call.sequence, call.handle, call.op), (sequence, sequence, 7, 13));
+    }
 }

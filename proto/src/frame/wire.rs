@@ -1,27 +1,13 @@
-//! The few pieces of the protobuf encoding that the hand-written frames need.
+//! The few pieces of the protobuf encoding that the hand-written frames need to be written.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 
 use bytes::BytesMut;
 
-pub(super) const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-pub(super) const LENGTH_DELIMITED: u32 = 2;
-const FIXED32: u32 = 5;
+use crate::fields::{LENGTH_DELIMITED, VARINT, key};
 
 /// The longest varint.
 const VARINT_MAX: usize = 10;
-
-/// What is wrong with bytes that cannot be read.
-pub(super) type Wrong = &'static str;
-
-const TRUNCATED: Wrong = "it ends in the middle of a field";
-
-/// The key of a field: one byte, since the numbers of the frames' fields are small.
-pub(super) const fn key(tag: u32, wire_type: u32) -> u8 {
-    assert!(tag > 0 && tag < 16, "a key of one byte");
-    (tag << 3 | wire_type) as u8
-}
 
 pub(super) const fn varint_len(value: u64) -> usize {
     // Seven bits a byte, and one byte for 0.
@@ -92,82 +78,5 @@ impl Head {
 
     pub(super) fn put(&self, out: &mut BytesMut) {
         out.extend_from_slice(&self.bytes[..self.len]);
-    }
-}
-
-/// Reads the fields of a message, one after the other.
-pub(super) struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    #[inline]
-    pub(super) fn new(message: &'a [u8]) -> Self {
-        Self { rest: message }
-    }
-
-    /// The key of the next field, or `None` at the end.
-    #[inline]
-    pub(super) fn key(&mut self) -> Result<Option<u64>, Wrong> {
-        if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
-    }
-
-    #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, Wrong> {
-        match *self.rest {
-            // Nearly all varints in a frame have one byte.
-            [first, ref rest @ ..] if first < 0x80 => {
-                self.rest = rest;
-                Ok(first.into())
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, Wrong> {
-        let mut value = 0;
-        for (at, byte) in self.rest.iter().take(VARINT_MAX).enumerate() {
-            // The bits of the tenth byte that do not fit are cut off, as in every decoder.
-            value |= u64::from(byte & 0x7f) << (7 * at);
-            if *byte < 0x80 {
-                self.rest = &self.rest[at + 1..];
-                return Ok(value);
-            }
-        }
-        Err(if self.rest.len() < VARINT_MAX { TRUNCATED } else { "a varint is longer than ten bytes" })
-    }
-
-    #[inline]
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Wrong> {
-        let len = self.varint()?;
-        self.take(len)
-    }
-
-    #[inline]
-    fn take(&mut self, len: u64) -> Result<&'a [u8], Wrong> {
-        let len = usize::try_from(len).map_err(|_| TRUNCATED)?;
-        let (field, rest) = self.rest.split_at_checked(len).ok_or(TRUNCATED)?;
-        self.rest = rest;
-        Ok(field)
-    }
-
-    /// Passes over a field that is not known, as a newer peer may send it. A known field of another wire type than its own
-    /// must not be taken for one: `known` is the largest number that is known.
-    #[cold]
-    pub(super) fn skip(&mut self, key: u64, known: u32) -> Result<(), Wrong> {
-        let tag = u32::try_from(key >> 3).map_err(|_| "a field number is too large")?;
-        if tag == 0 {
-            return Err("a field has the number 0");
-        }
-        if tag <= known {
-            return Err("a field has the wrong wire type");
-        }
-        match key as u32 & 7 {
-            VARINT => self.varint().map(drop),
-            LENGTH_DELIMITED => self.bytes().map(drop),
-            FIXED64 => self.take(8).map(drop),
-            FIXED32 => self.take(4).map(drop),
-            _ => Err("a field has a wire type that is not in use"),
-        }
     }
 }
