@@ -95,6 +95,68 @@ impl Head {
     }
 }
 
+/// Reads the fields of a message that are expected in this order. `None` where another one comes.
+pub(super) struct Plain<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    #[inline]
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    #[inline]
+    fn is_next(&mut self, expected: u8) -> bool {
+        match self.rest {
+            [first, rest @ ..] if *first == expected => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A field that is 0 is not written.
+    #[inline]
+    pub(super) fn varint(&mut self, tag: u32) -> Option<u64> {
+        if self.is_next(key(tag, VARINT)) { self.number() } else { Some(0) }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&mut self, tag: u32) -> Option<&'a [u8]> {
+        if !self.is_next(key(tag, LENGTH_DELIMITED)) {
+            return None;
+        }
+        let len = usize::try_from(self.number()?).ok()?;
+        let (field, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(field)
+    }
+
+    /// A varint of up to nine bytes, which all that count something have.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let (mut value, mut shift) = (0, 0);
+        while let [byte, rest @ ..] = self.rest
+            && shift < 63
+        {
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                return Some(value);
+            }
+            shift += 7;
+        }
+        None
+    }
+}
+
 /// Reads the fields of a message, one after the other.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],

@@ -87,7 +87,7 @@ impl<M: Mode> Remote<M> {
         request: Result<R>,
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
-        self.run(Single { remote: self.clone(), request: Some(request), finish })
+        self.run(Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish })
     }
 
     /// Runs an exchange of several calls.
@@ -112,7 +112,7 @@ impl<M: Mode> Remote<M> {
 /// Reads a response message.
 pub(crate) fn decode<T: Message + Default>(heard: Heard) -> Result<(T, u64)> {
     let index = heard.0.index;
-    let response = T::decode(heard.0.body).map_err(|error| {
+    let response = T::decode(&*heard.0.body).map_err(|error| {
         let problem = format!("the manager's answer cannot be read ({error}): is it of another version?");
         Error::from(holdfast_proto::Refusal::new(holdfast_proto::Reason::Unspecified, problem))
     })?;
@@ -122,7 +122,8 @@ pub(crate) fn decode<T: Message + Default>(heard: Heard) -> Result<(T, u64)> {
 /// One call.
 pub struct Single<M: Mode, R: Request, T> {
     remote: Remote<M>,
-    request: Option<Result<R>>,
+    /// The error is apart, since what it takes would be moved around with every call.
+    request: Option<Result<R, Box<Error>>>,
     finish: fn(R::Response, u64) -> Result<T>,
 }
 
@@ -138,8 +139,8 @@ impl<M: Mode, R: Request, T> Exchange for Single<M, R, T> {
     type Value = T;
 
     fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
-        let request = self.request.take().expect("a single call is asked once")?;
-        self.remote.ask(asking, &request)
+        let request = self.request.take().expect("a single call is asked once");
+        self.remote.ask(asking, &request.map_err(|error| *error)?)
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<T>> {

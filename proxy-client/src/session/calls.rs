@@ -1,12 +1,11 @@
 //! What was asked, and who waits for the answer.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::task::Waker;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use foldhash::fast::FixedState;
 use holdfast_proto::frame;
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
@@ -15,6 +14,7 @@ use holdfast_proto::{
 };
 use prost::Message;
 
+use super::by_number::ByNumber;
 use super::{End, Reply};
 use crate::error::{Error, Result};
 
@@ -37,7 +37,7 @@ pub(super) struct Calls {
     sequence: u64,
     /// Replies received.
     received: u64,
-    pending: HashMap<u64, Pending, FixedState>,
+    pending: ByNumber<Pending>,
     /// Calls whose reply has not come.
     in_flight: u32,
     in_flight_max: u32,
@@ -56,6 +56,8 @@ pub(super) struct Calls {
     deadline_is_new: bool,
     /// How many more calls are taken for part of a crowd, although nothing else is in flight when they are made.
     crowd: u8,
+    /// The driver was called since it last looked what there is to do.
+    driver_is_called: bool,
     end: Option<End>,
     leaving: Leaving,
 }
@@ -147,7 +149,7 @@ impl Writer<'_> {
             )
             .into());
         }
-        frame::put_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request);
+        frame::put_sized_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request, bytes);
         Ok(())
     }
 }
@@ -157,7 +159,7 @@ impl Calls {
         Self {
             sequence: 0,
             received: 0,
-            pending: HashMap::default(),
+            pending: ByNumber::new(),
             in_flight: 0,
             in_flight_max: welcome.calls_in_flight,
             frame_bytes: welcome.frame_bytes as usize,
@@ -169,6 +171,7 @@ impl Calls {
             deadline: None,
             deadline_is_new: false,
             crowd: 0,
+            driver_is_called: false,
             end: None,
             leaving: Leaving::Not,
         }
@@ -191,8 +194,10 @@ impl Calls {
         if let Some(end) = &self.end {
             return Err(NotAsked::Ended(end.clone()));
         }
-        // What was dropped before this call is given back before it, so that it has the room that this made.
-        self.put_closing();
+        if !self.closing.is_empty() {
+            // What was dropped before this call is given back before it, so that it has the room that this made.
+            self.put_closing();
+        }
         if !self.has_room() {
             // Nobody stands in line whom nobody could call: those behind would wait for it.
             return Err(match waker {
@@ -260,11 +265,11 @@ impl Calls {
 
     /// What has become of a call. Once it is not `Waiting`, the call is forgotten.
     pub(super) fn outcome(&mut self, asked: Asked, waker: Option<&Waker>) -> Outcome {
-        match self.pending.get_mut(&asked.0) {
+        match self.pending.get_mut(asked.0) {
             Some(Pending::Waiting { waker: old, .. }) => {
                 if let Some(end) = &self.end {
                     let end = end.clone();
-                    self.pending.remove(&asked.0);
+                    self.pending.remove(asked.0);
                     return Outcome::Ended(end);
                 }
                 if let Some(waker) = waker
@@ -278,7 +283,7 @@ impl Calls {
                 *expired = Pending::Abandoned;
                 Outcome::Expired
             }
-            Some(Pending::Answered(_)) => match self.pending.remove(&asked.0) {
+            Some(Pending::Answered(_)) => match self.pending.remove(asked.0) {
                 Some(Pending::Answered(answer)) => {
                     if !self.opening.is_empty() {
                         self.opening.remove(&asked.0);
@@ -295,9 +300,9 @@ impl Calls {
 
     /// The caller does not wait any more. The call may still be applied.
     pub(super) fn abandon(&mut self, asked: Asked) {
-        match self.pending.get_mut(&asked.0) {
+        match self.pending.get_mut(asked.0) {
             Some(Pending::Answered(_)) => {
-                if let Some(Pending::Answered(answer)) = self.pending.remove(&asked.0) {
+                if let Some(Pending::Answered(answer)) = self.pending.remove(asked.0) {
                     self.give_back(asked.0, &answer);
                 }
             }
@@ -327,9 +332,9 @@ impl Calls {
     ) -> Result<(), String> {
         self.received += 1;
         self.in_flight = self.in_flight.saturating_sub(1);
-        match self.pending.get_mut(&sequence) {
+        match self.pending.get_mut(sequence) {
             Some(Pending::Abandoned) => {
-                self.pending.remove(&sequence);
+                self.pending.remove(sequence);
                 self.give_back(sequence, &answer);
             }
             Some(Pending::Answered(_)) | None => {
@@ -349,6 +354,19 @@ impl Calls {
     /// Whether a driver has something to send.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || !self.closing.is_empty() || self.leaving == Leaving::Wanted
+    }
+
+    /// Whether the driver must be woken to learn what there is to do, which the caller then does: of the many who ask before
+    /// it has run only the first need.
+    #[inline]
+    pub(super) fn call_driver(&mut self) -> bool {
+        !mem::replace(&mut self.driver_is_called, true)
+    }
+
+    /// The driver runs, and looks at everything after this. Whether it has nothing more to do, since the session is over.
+    pub(super) fn driver_looks(&mut self) -> bool {
+        self.driver_is_called = false;
+        self.is_ended()
     }
 
     /// Moves what is to be sent into `out`.
@@ -405,7 +423,7 @@ impl Calls {
 
     /// The task that waits for this call is awake, and need not be woken for it.
     pub(super) fn mute(&mut self, asked: Asked) {
-        if let Some(Pending::Waiting { waker, .. }) = self.pending.get_mut(&asked.0) {
+        if let Some(Pending::Waiting { waker, .. }) = self.pending.get_mut(asked.0) {
             *waker = None;
         }
     }

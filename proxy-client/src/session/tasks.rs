@@ -35,7 +35,7 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, deadline: None, op: "", state: State::New, leads: false }
+        Call { session: session.clone(), exchange, timeout, op: "", state: State::New, leads: false }
     }
 }
 
@@ -167,7 +167,6 @@ pub struct Call<E> {
     session: Arc<Session>,
     exchange: E,
     timeout: Option<Duration>,
-    deadline: Option<Instant>,
     op: &'static str,
     state: State,
     /// Whether this task has moved the wire, and may be the one that the socket wakes.
@@ -177,10 +176,11 @@ pub struct Call<E> {
 #[derive(Debug)]
 enum State {
     New,
-    InLine(Ticket),
+    /// It waits for room, until the deadline.
+    InLine(Ticket, Option<Instant>),
     Asked(Asked),
     /// It could not be made when it was sent ahead.
-    Failed(Error),
+    Failed(Box<Error>),
     Done,
 }
 
@@ -208,86 +208,96 @@ impl<E: Exchange> Call<E> {
         if matches!(self.state, State::New)
             && let Poll::Ready(Err(error)) = self.poll_ask(None, None)
         {
-            self.state = State::Failed(error);
+            self.state = State::Failed(Box::new(error));
         }
         self
     }
 
     /// Makes the call if there is room. If there is none, `waker` stands in line; without one the call stays as it is.
-    fn poll_ask(&mut self, ticket: Option<Ticket>, waker: Option<&Waker>) -> Poll<Result<()>> {
-        if ticket.is_none() {
-            self.deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        }
+    /// `place` is that of one who stands in line already.
+    fn poll_ask(&mut self, place: Option<(Ticket, Option<Instant>)>, waker: Option<&Waker>) -> Poll<Result<()>> {
+        let (ticket, deadline) = match place {
+            Some((ticket, deadline)) => (Some(ticket), deadline),
+            None => (None, self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
+        };
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
         let mut calls = shared.calls.lock();
-        let asked = calls.ask(ticket, self.deadline, waker, |writer| exchange.ask(Asking(writer)));
-        // A task that does not wait cannot be woken by the socket.
-        let alone = calls.is_alone() && waker.is_some();
-        drop(calls);
-        match asked {
+        match calls.ask(ticket, deadline, waker, |writer| exchange.ask(Asking(writer))) {
             Ok((asked, op)) => {
-                self.op = op;
-                self.state = State::Asked(asked);
-                if !alone {
+                // A task that does not wait cannot be woken by the socket.
+                let alone = calls.is_alone() && waker.is_some();
+                let call_driver = !alone && calls.call_driver();
+                drop(calls);
+                if call_driver {
                     shared.driver.wake_by_ref();
                 }
+                self.op = op;
+                self.state = State::Asked(asked);
                 Poll::Ready(Ok(()))
             }
-            Err(NotAsked::Full) => Poll::Pending,
-            Err(NotAsked::Line(ticket)) => {
-                self.state = State::InLine(ticket);
-                if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            Err(not_asked) => {
+                drop(calls);
+                self.not_asked(not_asked, deadline)
+            }
+        }
+    }
+
+    #[cold]
+    fn not_asked(&mut self, not_asked: NotAsked, deadline: Option<Instant>) -> Poll<Result<()>> {
+        match not_asked {
+            NotAsked::Full => Poll::Pending,
+            NotAsked::Line(ticket) => {
+                self.state = State::InLine(ticket, deadline);
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     let timeout = self.timeout.unwrap_or_default();
                     return Poll::Ready(Err(Error::Crowded { timeout }));
                 }
                 // The driver must know of the deadline.
-                shared.driver.wake_by_ref();
+                self.session.shared.driver.wake_by_ref();
                 Poll::Pending
             }
-            Err(NotAsked::Error(error)) => Poll::Ready(Err(error)),
-            Err(NotAsked::Ended(end)) => Poll::Ready(Err(self.session.peer.ended(&end))),
+            NotAsked::Error(error) => Poll::Ready(Err(error)),
+            NotAsked::Ended(end) => Poll::Ready(Err(self.session.peer.ended(&end))),
         }
     }
 
-    /// Moves the wire from this task, if its call is alone.
-    fn lead(&mut self, asked: Asked, cx: &Context<'_>) {
+    /// What has become of the call. If nothing has, this task is woken when something does; or moves the wire itself, if its
+    /// call is alone.
+    fn outcome(&mut self, asked: Asked, cx: &Context<'_>) -> Outcome {
         let shared = &self.session.shared;
-        {
-            let mut calls = shared.calls.lock();
-            if !calls.is_alone() {
-                let has_output = calls.has_output();
-                drop(calls);
-                // The socket may have woken this task instead of the driver, whose turn it is.
-                if mem::take(&mut self.leads) {
-                    shared.wakes.hand_over(&shared.driver);
-                }
-                if has_output {
-                    shared.driver.wake_by_ref();
-                }
-                return;
-            }
-            calls.mute(asked);
+        let mut calls = shared.calls.lock();
+        let alone = calls.is_alone();
+        let outcome = calls.outcome(asked, (!alone).then(|| cx.waker()));
+        if !matches!(outcome, Outcome::Waiting) {
+            return outcome;
         }
-        self.leads = true;
-        let mut woken = Vec::new();
-        if shared.pump(cx, &mut woken) {
-            // It has ended, which is for the driver to tell.
+        if alone {
+            calls.mute(asked);
+            drop(calls);
+            self.leads = true;
+            self.session.shared.lead(cx);
+            return self.session.shared.calls.lock().outcome(asked, Some(cx.waker()));
+        }
+        let call_driver = calls.has_output() && calls.call_driver();
+        drop(calls);
+        // The socket may have woken this task instead of the driver, whose turn it is.
+        if mem::take(&mut self.leads) {
+            shared.wakes.hand_over(&shared.driver);
+        }
+        if call_driver {
             shared.driver.wake_by_ref();
         }
-        for waker in woken {
-            waker.wake();
-        }
+        outcome
     }
 
     fn poll_reply(&mut self, asked: Asked, cx: &Context<'_>) -> Poll<Result<E::Value>> {
-        self.lead(asked, cx);
-        let outcome = self.session.shared.calls.lock().outcome(asked, Some(cx.waker()));
-        if !matches!(outcome, Outcome::Waiting) {
-            self.state = State::New;
+        let outcome = self.outcome(asked, cx);
+        if matches!(outcome, Outcome::Waiting) {
+            return Poll::Pending;
         }
-        let result = match outcome {
-            Outcome::Waiting => return Poll::Pending,
+        self.state = State::New;
+        Poll::Ready(match outcome {
             Outcome::Answered(Ok(reply)) => match self.exchange.hear(Heard(reply)) {
                 Ok(Step::Again) => return self.poll(cx),
                 Ok(Step::Done(value)) => Ok(value),
@@ -296,22 +306,22 @@ impl<E: Exchange> Call<E> {
             Outcome::Answered(Err(refusal)) => Err(refusal.into()),
             Outcome::Expired => Err(Error::Timeout { op: self.op, timeout: self.timeout.unwrap_or_default() }),
             Outcome::Ended(end) => Err(self.session.peer.ended(&end)),
-        };
-        Poll::Ready(result)
+            Outcome::Waiting => unreachable!("it was just looked at"),
+        })
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<E::Value>> {
-        let ticket = match self.state {
+        let place = match self.state {
             State::New => None,
-            State::InLine(ticket) => Some(ticket),
+            State::InLine(ticket, deadline) => Some((ticket, deadline)),
             State::Asked(asked) => return self.poll_reply(asked, cx),
             State::Failed(_) => match mem::replace(&mut self.state, State::Done) {
-                State::Failed(error) => return Poll::Ready(Err(error)),
+                State::Failed(error) => return Poll::Ready(Err(*error)),
                 _ => unreachable!("it was just found"),
             },
             State::Done => panic!("a call was polled after it had its result"),
         };
-        match (ready!(self.poll_ask(ticket, Some(cx.waker()))), &self.state) {
+        match (ready!(self.poll_ask(place, Some(cx.waker()))), &self.state) {
             (Ok(()), State::Asked(asked)) => self.poll_reply(*asked, cx),
             (Ok(()), _) => Poll::Pending,
             (Err(error), _) => Poll::Ready(Err(error)),
@@ -338,7 +348,7 @@ impl<E> Call<E> {
         let calls = &self.session.shared.calls;
         match mem::replace(&mut self.state, State::Done) {
             State::New | State::Failed(_) | State::Done => {}
-            State::InLine(ticket) => {
+            State::InLine(ticket, _) => {
                 let next = calls.lock().leave_line(ticket);
                 if let Some(next) = next {
                     next.wake();
@@ -364,6 +374,18 @@ impl<E> Drop for Call<E> {
 }
 
 impl Shared {
+    /// Moves the wire from the task of a call.
+    fn lead(&self, cx: &Context<'_>) {
+        let mut woken = Vec::new();
+        if self.pump(cx, &mut woken) {
+            // It has ended, which is for the driver to tell.
+            self.driver.wake_by_ref();
+        }
+        for waker in woken {
+            waker.wake();
+        }
+    }
+
     /// Moves the wire, and tells whether that has ended the session.
     fn pump(&self, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
         let pumped = self.wire.lock().pump(cx, &self.calls, woken);
@@ -448,7 +470,8 @@ impl Future for Driver {
         let this = &mut *self;
         this.kick.0.register(cx.waker());
         // A call that leads may have found the end.
-        let ended = this.shared.calls.lock().is_ended() || this.shared.pump(cx, &mut this.woken);
+        let is_over = this.shared.calls.lock().driver_looks();
+        let ended = is_over || this.shared.pump(cx, &mut this.woken);
         this.poll_deadlines(cx.waker());
         for waker in this.woken.drain(..) {
             waker.wake();
