@@ -24,6 +24,9 @@ const AROUND_REQUEST: usize = 64;
 /// Frames beyond this many bytes wait with their callers, not here.
 const OUTBOX_BYTES: usize = 4 << 20;
 
+/// So much is worth a write of its own: the manager works on it while the caller asks for more.
+const FLUSH_BYTES: usize = 2 << 10;
+
 /// What was asked on a session, and who waits for the answer. The drivers share it under one mutex.
 ///
 /// - A call gets its number when its frame is written into the outbox, so numbers and frames are in the same order.
@@ -43,6 +46,8 @@ pub(super) struct Calls {
     in_flight_max: u32,
     frame_bytes: usize,
     outbox: BytesMut,
+    /// When the outbox has so many bytes, whoever fills it sees to it that they leave.
+    flush_at: usize,
     /// Callers without room for their call, first come first served.
     line: VecDeque<InLine>,
     last_ticket: u64,
@@ -164,6 +169,7 @@ impl Calls {
             in_flight_max: welcome.calls_in_flight,
             frame_bytes: welcome.frame_bytes as usize,
             outbox: BytesMut::new(),
+            flush_at: FLUSH_BYTES,
             line: VecDeque::new(),
             last_ticket: 0,
             opening: HashSet::new(),
@@ -369,6 +375,17 @@ impl Calls {
         self.is_ended()
     }
 
+    /// Whether so much is to be sent that it should not wait until the driver runs. Where it cannot leave, this is not said
+    /// again before there is as much again.
+    #[inline]
+    pub(super) fn should_flush(&mut self) -> bool {
+        let should = self.outbox.len() >= self.flush_at;
+        if should {
+            self.flush_at = self.outbox.len() + FLUSH_BYTES;
+        }
+        should
+    }
+
     /// Moves what is to be sent into `out`.
     pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
         self.put_closing();
@@ -386,6 +403,7 @@ impl Calls {
             out.extend_from_slice(&self.outbox);
             self.outbox.clear();
         }
+        self.flush_at = FLUSH_BYTES;
     }
 
     /// Writes the giving back of handles, as far as calls may be made.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use holdfast_proto::place::Address;
 use holdfast_stream::SelfWake;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
@@ -228,9 +228,13 @@ impl<E: Exchange> Call<E> {
                 // A task that does not wait cannot be woken by the socket.
                 let alone = calls.is_alone() && waker.is_some();
                 let call_driver = !alone && calls.call_driver();
+                let flush = !alone && calls.should_flush();
                 drop(calls);
                 if call_driver {
                     shared.driver.wake_by_ref();
+                }
+                if flush {
+                    shared.flush();
                 }
                 self.op = op;
                 self.state = State::Asked(asked);
@@ -374,10 +378,23 @@ impl<E> Drop for Call<E> {
 }
 
 impl Shared {
-    /// Moves the wire from the task of a call.
+    /// Moves the wire from the task of a call, which the socket wakes from then on.
     fn lead(&self, cx: &Context<'_>) {
+        self.pump_once(self.wire.lock(), cx);
+    }
+
+    /// Moves the wire in the place of the driver, which the socket still wakes.
+    #[cold]
+    fn flush(&self) {
+        // Whoever moves it now takes what is there; or the driver does, who was called.
+        if let Some(wire) = self.wire.try_lock() {
+            self.pump_once(wire, &Context::from_waker(&self.driver));
+        }
+    }
+
+    fn pump_once(&self, wire: MutexGuard<'_, Wire<Socket>>, cx: &Context<'_>) {
         let mut woken = Vec::new();
-        if self.pump(cx, &mut woken) {
+        if self.pump(wire, cx, &mut woken) {
             // It has ended, which is for the driver to tell.
             self.driver.wake_by_ref();
         }
@@ -387,8 +404,9 @@ impl Shared {
     }
 
     /// Moves the wire, and tells whether that has ended the session.
-    fn pump(&self, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
-        let pumped = self.wire.lock().pump(cx, &self.calls, woken);
+    fn pump(&self, mut wire: MutexGuard<'_, Wire<Socket>>, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
+        let pumped = wire.pump(cx, &self.calls, woken);
+        drop(wire);
         match pumped {
             Ok(again) => {
                 if again {
@@ -471,7 +489,7 @@ impl Future for Driver {
         this.kick.0.register(cx.waker());
         // A call that leads may have found the end.
         let is_over = this.shared.calls.lock().driver_looks();
-        let ended = is_over || this.shared.pump(cx, &mut this.woken);
+        let ended = is_over || this.shared.pump(this.shared.wire.lock(), cx, &mut this.woken);
         this.poll_deadlines(cx.waker());
         for waker in this.woken.drain(..) {
             waker.wake();
