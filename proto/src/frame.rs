@@ -143,12 +143,17 @@ pub fn put_sized_call<M: Message>(
     head.varint_field(CALL_HANDLE, handle.into());
     head.varint_field(CALL_OP, op.into());
     head.bytes_header(CALL_REQUEST, request_len);
-    out.reserve(PREFIX + frame_len);
-    head.put(out);
-    let begin = out.len();
-    out.resize(begin + request_len, 0);
     // Into what has its length already: a buffer that may grow is asked for room at every byte.
-    request.encode_raw(&mut &mut out[begin..]);
+    if let Some(mut rest) = head.rest(request_len) {
+        request.encode_raw(&mut rest);
+        head.put(out);
+    } else {
+        out.reserve(PREFIX + frame_len);
+        head.put(out);
+        let begin = out.len();
+        out.resize(begin + request_len, 0);
+        request.encode_raw(&mut &mut out[begin..]);
+    }
 }
 
 /// Appends the answer to a call that was applied, with its length prefix.

@@ -47,8 +47,11 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The prefix, four fields with a varint, and three lengths.
-    const MAX: usize = 5 + 7 * (1 + VARINT_MAX);
+    /// The prefix, four fields with a varint, and three lengths; and a short message after them.
+    const MAX: usize = 5 + 7 * (1 + VARINT_MAX) + Self::SHORT;
+
+    /// A message of so many bytes always fits behind what else there may be.
+    const SHORT: usize = 64;
 
     pub(super) fn new() -> Self {
         Self { bytes: [0; Self::MAX], len: 0 }
@@ -90,6 +93,18 @@ impl Head {
         self.varint(len as u64);
     }
 
+    /// Where a short message of this length is written behind what is there. `None` if it is not short.
+    #[inline]
+    pub(super) fn rest(&mut self, len: usize) -> Option<&mut [u8]> {
+        if len > Self::SHORT {
+            return None;
+        }
+        let begin = self.len;
+        self.len += len;
+        Some(&mut self.bytes[begin..self.len])
+    }
+
+    #[inline]
     pub(super) fn put(&self, out: &mut BytesMut) {
         out.extend_from_slice(&self.bytes[..self.len]);
     }

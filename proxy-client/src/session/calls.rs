@@ -78,9 +78,9 @@ enum Leaving {
 #[derive(Debug)]
 enum Pending {
     /// No reply yet.
-    Waiting { waker: Option<Waker>, deadline: Option<Instant> },
+    Waiting { waker: Option<Waker>, deadline: Option<Instant>, op: &'static str },
     /// The deadline passed; the caller does not know yet.
-    Expired,
+    Expired(&'static str),
     /// The caller does not wait any more.
     Abandoned,
     /// The caller has not taken it yet.
@@ -122,7 +122,8 @@ pub(super) enum NotAsked {
 pub(super) enum Outcome {
     Waiting,
     Answered(Result<Reply, Refusal>),
-    Expired,
+    /// Its time is over. This is the op.
+    Expired(&'static str),
     Ended(End),
 }
 
@@ -196,7 +197,7 @@ impl Calls {
         deadline: Option<Instant>,
         waker: Option<&Waker>,
         write: impl FnOnce(Writer<'_>) -> Result<()>,
-    ) -> Result<(Asked, &'static str), NotAsked> {
+    ) -> Result<Asked, NotAsked> {
         if let Some(end) = &self.end {
             return Err(NotAsked::Ended(end.clone()));
         }
@@ -218,11 +219,11 @@ impl Calls {
         write(Writer { calls: self, op: &mut op, opens: &mut opens }).map_err(NotAsked::Error)?;
         self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
         self.note_deadline(deadline);
-        let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline });
+        let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline, op });
         if opens {
             self.opening.insert(asked.0);
         }
-        Ok((asked, op))
+        Ok(asked)
     }
 
     fn stand_in_line(&mut self, ticket: Option<Ticket>, deadline: Option<Instant>, waker: Option<&Waker>) -> Ticket {
@@ -285,9 +286,10 @@ impl Calls {
                 }
                 Outcome::Waiting
             }
-            Some(expired @ Pending::Expired) => {
-                *expired = Pending::Abandoned;
-                Outcome::Expired
+            Some(Pending::Expired(op)) => {
+                let op = *op;
+                self.abandon(asked);
+                Outcome::Expired(op)
             }
             Some(Pending::Answered(_)) => match self.pending.remove(asked.0) {
                 Some(Pending::Answered(answer)) => {
@@ -456,10 +458,10 @@ impl Calls {
     pub(super) fn expire(&mut self, now: Instant, woken: &mut Vec<Waker>) {
         let mut earliest: Option<Instant> = None;
         for pending in self.pending.values_mut() {
-            if let Pending::Waiting { waker, deadline: Some(deadline) } = pending {
+            if let Pending::Waiting { waker, deadline: Some(deadline), op } = pending {
                 if *deadline <= now {
                     woken.extend(waker.take());
-                    *pending = Pending::Expired;
+                    *pending = Pending::Expired(op);
                 } else {
                     earliest = Some(earliest.map_or(*deadline, |earliest| earliest.min(*deadline)));
                 }

@@ -35,7 +35,7 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, op: "", state: State::New, leads: false }
+        Call { session: session.clone(), exchange, timeout, state: State::New, leads: false }
     }
 }
 
@@ -167,26 +167,32 @@ pub struct Call<E> {
     session: Arc<Session>,
     exchange: E,
     timeout: Option<Duration>,
-    op: &'static str,
     state: State,
     /// Whether this task has moved the wire, and may be the one that the socket wakes.
     leads: bool,
 }
 
+/// It is moved around with every call, so what is rare is apart.
 #[derive(Debug)]
 enum State {
     New,
-    /// It waits for room, until the deadline.
-    InLine(Ticket, Option<Instant>),
+    InLine(Box<Place>),
     Asked(Asked),
     /// It could not be made when it was sent ahead.
     Failed(Box<Error>),
     Done,
 }
 
+/// A call that waits for room.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    ticket: Ticket,
+    deadline: Option<Instant>,
+}
+
 impl<E> fmt::Debug for Call<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("op", &self.op).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Call").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -215,16 +221,16 @@ impl<E: Exchange> Call<E> {
 
     /// Makes the call if there is room. If there is none, `waker` stands in line; without one the call stays as it is.
     /// `place` is that of one who stands in line already.
-    fn poll_ask(&mut self, place: Option<(Ticket, Option<Instant>)>, waker: Option<&Waker>) -> Poll<Result<()>> {
+    fn poll_ask(&mut self, place: Option<Place>, waker: Option<&Waker>) -> Poll<Result<()>> {
         let (ticket, deadline) = match place {
-            Some((ticket, deadline)) => (Some(ticket), deadline),
+            Some(place) => (Some(place.ticket), place.deadline),
             None => (None, self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
         };
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
         let mut calls = shared.calls.lock();
         match calls.ask(ticket, deadline, waker, |writer| exchange.ask(Asking(writer))) {
-            Ok((asked, op)) => {
+            Ok(asked) => {
                 // A task that does not wait cannot be woken by the socket.
                 let alone = calls.is_alone() && waker.is_some();
                 let call_driver = !alone && calls.call_driver();
@@ -236,7 +242,6 @@ impl<E: Exchange> Call<E> {
                 if flush {
                     shared.flush();
                 }
-                self.op = op;
                 self.state = State::Asked(asked);
                 Poll::Ready(Ok(()))
             }
@@ -252,7 +257,7 @@ impl<E: Exchange> Call<E> {
         match not_asked {
             NotAsked::Full => Poll::Pending,
             NotAsked::Line(ticket) => {
-                self.state = State::InLine(ticket, deadline);
+                self.state = State::InLine(Box::new(Place { ticket, deadline }));
                 if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     let timeout = self.timeout.unwrap_or_default();
                     return Poll::Ready(Err(Error::Crowded { timeout }));
@@ -308,17 +313,17 @@ impl<E: Exchange> Call<E> {
                 Err(error) => Err(error),
             },
             Outcome::Answered(Err(refusal)) => Err(refusal.into()),
-            Outcome::Expired => Err(Error::Timeout { op: self.op, timeout: self.timeout.unwrap_or_default() }),
+            Outcome::Expired(op) => Err(Error::Timeout { op, timeout: self.timeout.unwrap_or_default() }),
             Outcome::Ended(end) => Err(self.session.peer.ended(&end)),
             Outcome::Waiting => unreachable!("it was just looked at"),
         })
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<E::Value>> {
-        let place = match self.state {
+        let place = match &self.state {
             State::New => None,
-            State::InLine(ticket, deadline) => Some((ticket, deadline)),
-            State::Asked(asked) => return self.poll_reply(asked, cx),
+            State::InLine(place) => Some(**place),
+            State::Asked(asked) => return self.poll_reply(*asked, cx),
             State::Failed(_) => match mem::replace(&mut self.state, State::Done) {
                 State::Failed(error) => return Poll::Ready(Err(*error)),
                 _ => unreachable!("it was just found"),
@@ -339,21 +344,29 @@ impl<E: Exchange> Future for Call<E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<E::Value>> {
         let result = ready!(Call::poll(&mut self, cx));
         self.leave();
+        self.state = State::Done;
         Poll::Ready(result)
     }
 }
 
 impl<E> Call<E> {
     /// Leaves nothing behind in the session.
+    #[inline]
     fn leave(&mut self) {
-        if self.leads {
+        if self.leads || !matches!(self.state, State::New | State::Done) {
+            self.leave_unfinished();
+        }
+    }
+
+    fn leave_unfinished(&mut self) {
+        if mem::take(&mut self.leads) {
             self.session.shared.wakes.hand_over(&self.session.shared.driver);
         }
         let calls = &self.session.shared.calls;
         match mem::replace(&mut self.state, State::Done) {
             State::New | State::Failed(_) | State::Done => {}
-            State::InLine(ticket, _) => {
-                let next = calls.lock().leave_line(ticket);
+            State::InLine(place) => {
+                let next = calls.lock().leave_line(place.ticket);
                 if let Some(next) = next {
                     next.wake();
                 }

@@ -134,7 +134,7 @@ impl Session {
         if asked.is_err() {
             self.pass_on();
         }
-        let (asked, op) = asked?;
+        let asked = asked?;
         self.pump();
         let outcome = WAKER.with(|waker| {
             self.wait(deadline, || match self.calls.lock().outcome(asked, Some(waker)) {
@@ -146,7 +146,7 @@ impl Session {
         match outcome {
             Outcome::Answered(Ok(reply)) => exchange.hear(Heard(reply)),
             Outcome::Answered(Err(refusal)) => Err(refusal.into()),
-            Outcome::Expired => Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() }),
+            Outcome::Expired(op) => Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() }),
             Outcome::Ended(end) => Err(self.peer.ended(&end)),
             Outcome::Waiting => unreachable!("it was waited for"),
         }
@@ -159,7 +159,7 @@ impl Session {
         timeout: Option<Duration>,
         waker: &Waker,
         exchange: &mut E,
-    ) -> Result<(super::Asked, &'static str)> {
+    ) -> Result<super::Asked> {
         let mut ticket: Option<Ticket> = None;
         let asked = self.wait(deadline, || {
             let result = self.calls.lock().ask(ticket, deadline, Some(waker), |writer| exchange.ask(Asking(writer)));
