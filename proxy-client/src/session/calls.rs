@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use holdfast_proto::frame;
@@ -57,6 +57,8 @@ pub(super) struct Calls {
     closing: Vec<u32>,
     /// The earliest deadline that a pending call may have.
     deadline: Option<Instant>,
+    /// The first call whose time may not have begun: those before were there when the driver last looked.
+    timeless: u64,
     /// Nobody has been told of that deadline.
     deadline_is_new: bool,
     /// How many more calls are taken for part of a crowd, although nothing else is in flight when they are made.
@@ -78,13 +80,50 @@ enum Leaving {
 #[derive(Debug)]
 enum Pending {
     /// No reply yet.
-    Waiting { waker: Option<Waker>, deadline: Option<Instant>, op: &'static str },
+    Waiting { waker: Option<Waker>, patience: Patience, op: &'static str },
     /// The deadline passed; the caller does not know yet.
     Expired(&'static str),
     /// The caller does not wait any more.
     Abandoned,
     /// The caller has not taken it yet.
     Answered(Result<Reply, Refusal>),
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// So long since the driver has looked, which is at once where its thread is free: all who ask before that share one
+    /// look at the clock.
+    For(Duration),
+    /// Until then.
+    Until(Instant),
+}
+
+impl Patience {
+    pub(super) fn of(timeout: Option<Duration>) -> Self {
+        timeout.map_or(Self::Endless, Self::For)
+    }
+
+    pub(super) fn until(deadline: Option<Instant>) -> Self {
+        deadline.map_or(Self::Endless, Self::Until)
+    }
+
+    /// From now on its time runs. The clock is not looked at where that makes no difference.
+    fn begin(self, now: impl FnOnce() -> Instant) -> Self {
+        match self {
+            Self::For(timeout) => Self::until(now().checked_add(timeout)),
+            begun => begun,
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Until(deadline) => Some(deadline),
+            Self::Endless | Self::For(_) => None,
+        }
+    }
 }
 
 /// A call that was made.
@@ -110,8 +149,8 @@ struct InLine {
 pub(super) enum NotAsked {
     /// There is no room, and there was no waker to stand in line with.
     Full,
-    /// There is no room: the caller stands in line.
-    Line(Ticket),
+    /// There is no room: the caller stands in line, until its time is over.
+    Line(Ticket, Option<Instant>),
     /// It cannot be made.
     Error(Error),
     /// The session has ended.
@@ -176,6 +215,7 @@ impl Calls {
             opening: HashSet::new(),
             closing: Vec::new(),
             deadline: None,
+            timeless: 1,
             deadline_is_new: false,
             crowd: 0,
             driver_is_called: false,
@@ -194,7 +234,7 @@ impl Calls {
     pub(super) fn ask(
         &mut self,
         ticket: Option<Ticket>,
-        deadline: Option<Instant>,
+        patience: Patience,
         waker: Option<&Waker>,
         write: impl FnOnce(Writer<'_>) -> Result<()>,
     ) -> Result<Asked, NotAsked> {
@@ -208,7 +248,7 @@ impl Calls {
         if !self.has_room() {
             // Nobody stands in line whom nobody could call: those behind would wait for it.
             return Err(match waker {
-                Some(_) => NotAsked::Line(self.stand_in_line(ticket, deadline, waker)),
+                Some(_) => self.stand_in_line(ticket, patience, waker),
                 None => NotAsked::Full,
             });
         }
@@ -218,29 +258,32 @@ impl Calls {
         let (mut op, mut opens) = ("", false);
         write(Writer { calls: self, op: &mut op, opens: &mut opens }).map_err(NotAsked::Error)?;
         self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
-        self.note_deadline(deadline);
-        let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline, op });
+        // Where nothing else is in flight the driver need not look: such a call may be moved by its own task.
+        let patience = if self.in_flight == 0 { patience.begin(Instant::now) } else { patience };
+        self.note_deadline(patience.deadline());
+        let asked = self.count(Pending::Waiting { waker: waker.cloned(), patience, op });
         if opens {
             self.opening.insert(asked.0);
         }
         Ok(asked)
     }
 
-    fn stand_in_line(&mut self, ticket: Option<Ticket>, deadline: Option<Instant>, waker: Option<&Waker>) -> Ticket {
+    fn stand_in_line(&mut self, ticket: Option<Ticket>, patience: Patience, waker: Option<&Waker>) -> NotAsked {
+        let deadline = patience.begin(Instant::now).deadline();
         self.note_deadline(deadline);
         let waker = waker.cloned();
         let Some(ticket) = ticket else {
             self.last_ticket += 1;
             let ticket = Ticket(self.last_ticket);
             self.line.push_back(InLine { ticket, waker, deadline });
-            return ticket;
+            return NotAsked::Line(ticket, deadline);
         };
         match self.line.iter_mut().find(|other| other.ticket == ticket) {
             Some(place) => place.waker = waker,
             // It was called, and somebody else took the room: it is still the first.
             None => self.line.push_front(InLine { ticket, waker, deadline }),
         }
-        ticket
+        NotAsked::Line(ticket, deadline)
     }
 
     /// A caller in line does not wait any more: whoever is called next may be called in its place.
@@ -374,7 +417,21 @@ impl Calls {
     /// The driver runs, and looks at everything after this. Whether it has nothing more to do, since the session is over.
     pub(super) fn driver_looks(&mut self) -> bool {
         self.driver_is_called = false;
+        if self.timeless <= self.sequence {
+            self.begin_times(Instant::now());
+        }
         self.is_ended()
+    }
+
+    /// The time of the calls that were made since the last look runs from now on.
+    fn begin_times(&mut self, now: Instant) {
+        for number in mem::replace(&mut self.timeless, self.sequence + 1)..=self.sequence {
+            if let Some(Pending::Waiting { patience, .. }) = self.pending.get_mut(number) {
+                *patience = patience.begin(|| now);
+                let deadline = patience.deadline();
+                self.note_deadline(deadline);
+            }
+        }
     }
 
     /// Whether so much is to be sent that it should not wait until the driver runs. Where it cannot leave, this is not said
@@ -458,7 +515,7 @@ impl Calls {
     pub(super) fn expire(&mut self, now: Instant, woken: &mut Vec<Waker>) {
         let mut earliest: Option<Instant> = None;
         for pending in self.pending.values_mut() {
-            if let Pending::Waiting { waker, deadline: Some(deadline), op } = pending {
+            if let Pending::Waiting { waker, patience: Patience::Until(deadline), op } = pending {
                 if *deadline <= now {
                     woken.extend(waker.take());
                     *pending = Pending::Expired(op);
@@ -509,5 +566,71 @@ impl Calls {
                 _ => None,
             })
             .or_else(|| self.line.iter().find_map(|place| place.waker.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_proto::DictLenRequest;
+
+    use super::*;
+
+    fn calls() -> Calls {
+        Calls::new(&Welcome { calls_in_flight: 1000, frame_bytes: 1 << 20, ..Welcome::default() })
+    }
+
+    fn ask(calls: &mut Calls, patience: Patience) -> Asked {
+        let asked = calls.ask(None, patience, None, |writer| writer.call(1, &DictLenRequest {}));
+        asked.ok().expect("there is room")
+    }
+
+    #[test]
+    fn the_time_of_a_call_runs_from_the_drivers_next_look() {
+        let mut calls = calls();
+        let endless = ask(&mut calls, Patience::Endless);
+        let timed = ask(&mut calls, Patience::For(Duration::from_secs(3600)));
+        assert_eq!(calls.deadline(), None);
+        let before = Instant::now();
+        calls.driver_looks();
+        let deadline = calls.deadline().expect("the driver has looked");
+        assert!(deadline >= before + Duration::from_secs(3600));
+
+        calls.expire(deadline, &mut Vec::new());
+        assert!(matches!(calls.outcome(timed, None), Outcome::Expired("DictService/Len")));
+        assert!(matches!(calls.outcome(endless, None), Outcome::Waiting));
+        assert_eq!(calls.deadline(), None, "nobody else has one");
+    }
+
+    #[test]
+    fn the_time_of_a_call_that_is_alone_runs_at_once() {
+        let mut calls = calls();
+        ask(&mut calls, Patience::For(Duration::from_secs(3600)));
+        assert!(calls.deadline().is_some());
+    }
+
+    #[test]
+    fn the_driver_is_called_once_until_it_looks() {
+        let mut calls = calls();
+        assert!(calls.call_driver());
+        assert!(!calls.call_driver());
+        calls.driver_looks();
+        assert!(calls.call_driver());
+    }
+
+    #[test]
+    fn much_output_does_not_wait_for_the_driver() {
+        let mut calls = calls();
+        let until_flush = |calls: &mut Calls| {
+            let before = calls.outbox.len();
+            while !calls.should_flush() {
+                ask(calls, Patience::Endless);
+            }
+            calls.outbox.len() - before
+        };
+        let near = |bytes: usize| (FLUSH_BYTES..FLUSH_BYTES + 64).contains(&bytes);
+        assert!(near(until_flush(&mut calls)));
+        assert!(near(until_flush(&mut calls)), "it could not leave, and is not asked about at every call");
+        calls.take_output(&mut BytesMut::new(), &mut Vec::new());
+        assert!(near(until_flush(&mut calls)), "it left");
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
-use super::calls::{Asked, Calls, NotAsked, Outcome, Ticket};
+use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello;
 use super::socket::Socket;
 use super::wire::Wire;
@@ -222,14 +222,14 @@ impl<E: Exchange> Call<E> {
     /// Makes the call if there is room. If there is none, `waker` stands in line; without one the call stays as it is.
     /// `place` is that of one who stands in line already.
     fn poll_ask(&mut self, place: Option<Place>, waker: Option<&Waker>) -> Poll<Result<()>> {
-        let (ticket, deadline) = match place {
-            Some(place) => (Some(place.ticket), place.deadline),
-            None => (None, self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
+        let (ticket, patience) = match place {
+            Some(place) => (Some(place.ticket), Patience::until(place.deadline)),
+            None => (None, Patience::of(self.timeout)),
         };
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
         let mut calls = shared.calls.lock();
-        match calls.ask(ticket, deadline, waker, |writer| exchange.ask(Asking(writer))) {
+        match calls.ask(ticket, patience, waker, |writer| exchange.ask(Asking(writer))) {
             Ok(asked) => {
                 // A task that does not wait cannot be woken by the socket.
                 let alone = calls.is_alone() && waker.is_some();
@@ -247,16 +247,16 @@ impl<E: Exchange> Call<E> {
             }
             Err(not_asked) => {
                 drop(calls);
-                self.not_asked(not_asked, deadline)
+                self.not_asked(not_asked)
             }
         }
     }
 
     #[cold]
-    fn not_asked(&mut self, not_asked: NotAsked, deadline: Option<Instant>) -> Poll<Result<()>> {
+    fn not_asked(&mut self, not_asked: NotAsked) -> Poll<Result<()>> {
         match not_asked {
             NotAsked::Full => Poll::Pending,
-            NotAsked::Line(ticket) => {
+            NotAsked::Line(ticket, deadline) => {
                 self.state = State::InLine(Box::new(Place { ticket, deadline }));
                 if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     let timeout = self.timeout.unwrap_or_default();

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::calls::{Calls, NotAsked, Outcome, Ticket};
+use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello;
 use super::pipe::{Pipe, PipeIo};
 use super::wire::Wire;
@@ -162,10 +162,11 @@ impl Session {
     ) -> Result<super::Asked> {
         let mut ticket: Option<Ticket> = None;
         let asked = self.wait(deadline, || {
-            let result = self.calls.lock().ask(ticket, deadline, Some(waker), |writer| exchange.ask(Asking(writer)));
+            let patience = Patience::until(deadline);
+            let result = self.calls.lock().ask(ticket, patience, Some(waker), |writer| exchange.ask(Asking(writer)));
             match result {
                 Ok(asked) => Some(Ok(asked)),
-                Err(NotAsked::Line(place)) => {
+                Err(NotAsked::Line(place, _)) => {
                     ticket = Some(place);
                     let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
                     is_late.then(|| Err(Error::Crowded { timeout: timeout.unwrap_or_default() }))
