@@ -1,6 +1,7 @@
 //! Ways to put load on something that can be called, with the clock around them. They know no server: Holdfast, the
 //! echo and the `redis` crate are all driven by these.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -130,7 +131,7 @@ where
     Ok(Load { calls, start_ns, end_ns: now_ns(), single: None })
 }
 
-/// Calls from one task as redis-benchmark pipelines them: `width` are sent, all are waited for, and again.
+/// Calls from one task, of which `width` are in flight: the oldest is waited for, and another one is sent.
 ///
 /// `call` sends the call at once, and gives the future of its reply.
 pub(crate) async fn pipelined<F, T, E>(width: usize, calls: u64, mut call: impl FnMut() -> F) -> Result<Load>
@@ -139,15 +140,17 @@ where
     E: Into<Error>,
 {
     let start_ns = now_ns();
-    let mut running: Vec<F> = Vec::with_capacity(width);
-    let mut left = calls;
-    while left > 0 {
-        let now = left.min(width as u64);
-        left -= now;
-        running.extend((0..now).map(|_| call()));
-        for reply in running.drain(..) {
-            reply.await.map_err(Into::into)?;
+    let mut running: VecDeque<F> = VecDeque::with_capacity(width);
+    for _ in 0..calls {
+        if running.len() == width
+            && let Some(oldest) = running.pop_front()
+        {
+            oldest.await.map_err(Into::into)?;
         }
+        running.push_back(call());
+    }
+    for reply in running {
+        reply.await.map_err(Into::into)?;
     }
     Ok(Load { calls, start_ns, end_ns: now_ns(), single: None })
 }
@@ -202,6 +205,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pipelined_sends_before_it_waits_and_never_more_than_the_window() -> Result<()> {
+        let (sent, waited, most) = (Cell::new(0_u64), Cell::new(0_u64), Cell::new(0));
+        let load = pipelined(8, 100, || {
+            sent.set(sent.get() + 1);
+            most.set(most.get().max(sent.get() - waited.get()));
+            async {
+                waited.set(waited.get() + 1);
+                Ok::<_, Error>(())
+            }
+        })
+        .await?;
+        assert_eq!((load.calls, sent.get(), waited.get(), most.get()), (100, 100, 100, 8));
+        Ok(())
+    }
+
+    #[tokio::test]
     async fn fewer_calls_than_the_window_is_wide() -> Result<()> {
         let load = in_flight(8, 3, || async { Ok::<_, Error>(()) }).await?;
         assert_eq!(load.calls, 3);
@@ -211,6 +230,7 @@ mod tests {
     #[tokio::test]
     async fn an_error_ends_the_load() {
         assert!(in_flight(2, 9, || async { Err::<(), _>(Error::msg("no")) }).await.is_err());
+        assert!(pipelined(2, 9, || async { Err::<(), _>(Error::msg("no")) }).await.is_err());
         assert!(blocking(9, || Err::<(), _>(Error::msg("no"))).is_err());
     }
 }

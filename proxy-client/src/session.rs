@@ -3,6 +3,8 @@
 //! [`calls`] knows what was asked and who waits; [`wire`] is the HTTP/2 stream; and one of two drivers moves bytes between
 //! them: [`tasks`], a task on a tokio runtime, or [`threads`], the calling thread itself.
 
+mod body;
+mod by_number;
 mod calls;
 mod hello;
 mod pipe;
@@ -14,10 +16,10 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
 
+use body::Body;
 pub(crate) use calls::Asked;
 
 use crate::error::{Error, Result};
@@ -44,9 +46,9 @@ pub(crate) struct Reply {
     /// The position of the call in the manager's order.
     pub(crate) index: u64,
     /// The response message.
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
     /// The handles of the references in it, each to be given back as often as it is here.
-    pub(crate) delivered: Vec<u32>,
+    pub(crate) delivered: Box<[u32]>,
 }
 
 /// One or more calls, made one after the other, that together give one result.

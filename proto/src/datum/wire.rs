@@ -50,23 +50,9 @@ impl Message for Datum {
     #[inline]
     fn encode_raw(&self, out: &mut impl BufMut) {
         match self {
-            Self::Unset => {}
-            Self::Null => put_varint(NULL, 0, out),
-            Self::Boolean(boolean) => put_varint(BOOLEAN, u64::from(*boolean), out),
             Self::Integer(integer) => put_varint(INTEGER, zigzag(*integer), out),
-            Self::BigInteger(bytes) => put_bytes(BIG_INTEGER, bytes, out),
-            Self::Float(float) => {
-                put_key(FLOAT, WireType::SixtyFourBit, out);
-                out.put_f64_le(*float);
-            }
             Self::Text(text) => put_bytes(TEXT, text.as_bytes(), out),
-            Self::Bytes(bytes) => put_bytes(BYTES, bytes, out),
-            Self::List(elements) => put_elements(LIST, elements, out),
-            Self::Tuple(elements) => put_elements(TUPLE, elements, out),
-            Self::Set(elements) => put_elements(SET, elements, out),
-            Self::Map(entries) => put_entries(entries, out),
-            Self::Opaque(opaque) => put_opaque(opaque, out),
-            Self::Reference(reference) => put_reference(reference, out),
+            _ => put_other(self, out),
         }
     }
 
@@ -81,24 +67,55 @@ impl Message for Datum {
         merge_field(self, (tag, wire_type), buf, &context, DEPTH)
     }
 
-    #[inline]
+    /// Asked for several times on the way of one datum into its frame, and hardly more than a look where it is inlined.
+    #[inline(always)]
     fn encoded_len(&self) -> usize {
         match self {
-            Self::Unset => 0,
-            Self::Null | Self::Boolean(_) => 2,
             Self::Integer(integer) => 1 + encoded_len_varint(zigzag(*integer)),
-            Self::Float(_) => 9,
             Self::Text(text) => field_len(text.len()),
-            Self::BigInteger(bytes) | Self::Bytes(bytes) => field_len(bytes.len()),
-            Self::List(elements) | Self::Tuple(elements) | Self::Set(elements) => field_len(elements_len(elements)),
-            Self::Map(entries) => field_len(entries_len(entries)),
-            Self::Opaque(opaque) => field_len(opaque_len(opaque)),
-            Self::Reference(reference) => field_len(reference_len(reference)),
+            _ => other_len(self),
         }
     }
 
     fn clear(&mut self) {
         *self = Self::Unset;
+    }
+}
+
+/// The length of what is neither an integer nor a text.
+fn other_len(datum: &Datum) -> usize {
+    match datum {
+        Datum::Unset => 0,
+        Datum::Null | Datum::Boolean(_) => 2,
+        Datum::Float(_) => 9,
+        Datum::BigInteger(bytes) | Datum::Bytes(bytes) => field_len(bytes.len()),
+        Datum::List(elements) | Datum::Tuple(elements) | Datum::Set(elements) => field_len(elements_len(elements)),
+        Datum::Map(entries) => field_len(entries_len(entries)),
+        Datum::Opaque(opaque) => field_len(opaque_len(opaque)),
+        Datum::Reference(reference) => field_len(reference_len(reference)),
+        Datum::Integer(_) | Datum::Text(_) => datum.encoded_len(),
+    }
+}
+
+/// Writes what is neither an integer nor a text.
+fn put_other(datum: &Datum, out: &mut impl BufMut) {
+    match datum {
+        Datum::Unset => {}
+        Datum::Null => put_varint(NULL, 0, out),
+        Datum::Boolean(boolean) => put_varint(BOOLEAN, u64::from(*boolean), out),
+        Datum::BigInteger(bytes) => put_bytes(BIG_INTEGER, bytes, out),
+        Datum::Float(float) => {
+            put_key(FLOAT, WireType::SixtyFourBit, out);
+            out.put_f64_le(*float);
+        }
+        Datum::Bytes(bytes) => put_bytes(BYTES, bytes, out),
+        Datum::List(elements) => put_elements(LIST, elements, out),
+        Datum::Tuple(elements) => put_elements(TUPLE, elements, out),
+        Datum::Set(elements) => put_elements(SET, elements, out),
+        Datum::Map(entries) => put_entries(entries, out),
+        Datum::Opaque(opaque) => put_opaque(opaque, out),
+        Datum::Reference(reference) => put_reference(reference, out),
+        Datum::Integer(_) | Datum::Text(_) => datum.encode_raw(out),
     }
 }
 

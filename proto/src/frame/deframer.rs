@@ -71,6 +71,17 @@ impl Deframer {
         })
     }
 
+    /// As [`next`](Self::next), together with the buffer in which it lies, for one who may keep a part of it
+    /// ([`Bytes::slice_ref`]).
+    #[inline]
+    pub fn next_in_buffer(&mut self) -> Result<Option<(&[u8], &Bytes)>, Broken> {
+        Ok(match self.cut()? {
+            Some(Place::Chunk(range)) => Some((&self.chunk[range], &self.chunk)),
+            Some(Place::Joined) => Some((&self.joined[PREFIX..], &self.joined)),
+            None => None,
+        })
+    }
+
     /// As [`next`](Self::next), for one who keeps the message.
     pub fn next_shared(&mut self) -> Result<Option<Bytes>, Broken> {
         Ok(match self.cut()? {

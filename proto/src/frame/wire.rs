@@ -33,8 +33,11 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The prefix, four fields with a varint, and three lengths.
-    const MAX: usize = 5 + 7 * (1 + VARINT_MAX);
+    /// The prefix, four fields with a varint, and three lengths; and a short message after them.
+    const MAX: usize = 5 + 7 * (1 + VARINT_MAX) + Self::SHORT;
+
+    /// A message of so many bytes always fits behind what else there may be.
+    const SHORT: usize = 64;
 
     pub(super) fn new() -> Self {
         Self { bytes: [0; Self::MAX], len: 0 }
@@ -76,7 +79,81 @@ impl Head {
         self.varint(len as u64);
     }
 
+    /// Where a short message of this length is written behind what is there. `None` if it is not short.
+    #[inline]
+    pub(super) fn rest(&mut self, len: usize) -> Option<&mut [u8]> {
+        if len > Self::SHORT {
+            return None;
+        }
+        let begin = self.len;
+        self.len += len;
+        Some(&mut self.bytes[begin..self.len])
+    }
+
+    #[inline]
     pub(super) fn put(&self, out: &mut BytesMut) {
         out.extend_from_slice(&self.bytes[..self.len]);
+    }
+}
+
+/// Reads the fields of a message that are expected in this order. `None` where another one comes.
+pub(super) struct Plain<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    #[inline]
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    #[inline]
+    fn is_next(&mut self, expected: u8) -> bool {
+        match self.rest {
+            [first, rest @ ..] if *first == expected => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A field that is 0 is not written.
+    #[inline]
+    pub(super) fn varint(&mut self, tag: u32) -> Option<u64> {
+        if self.is_next(key(tag, VARINT)) { self.number() } else { Some(0) }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&mut self, tag: u32) -> Option<&'a [u8]> {
+        if !self.is_next(key(tag, LENGTH_DELIMITED)) {
+            return None;
+        }
+        let len = usize::try_from(self.number()?).ok()?;
+        let (field, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(field)
+    }
+
+    /// A varint of up to nine bytes, which all that count something have.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let (mut value, mut shift) = (0, 0);
+        while let [byte, rest @ ..] = self.rest
+            && shift < 63
+        {
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                return Some(value);
+            }
+            shift += 7;
+        }
+        None
     }
 }

@@ -124,7 +124,7 @@ impl<M: Mode> Remote<M> {
         request: Result<R>,
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
-        self.run(Single { remote: self.clone(), request: Some(request), finish })
+        self.run(Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish })
     }
 
     /// Runs an exchange of several calls.
@@ -149,13 +149,13 @@ impl<M: Mode> Remote<M> {
     /// Reads a response message. Each reference in it holds on to a handle from now on.
     pub(crate) fn decode<T: Message + HasReferences + Default>(&self, heard: Heard) -> Result<(T, u64)> {
         let Heard(Reply { index, body, delivered }) = heard;
-        let mut delivered = delivered.into_iter().map(|number| self.delivered(number, 0, [0; 16]));
+        let mut delivered = delivered.iter().map(|&number| self.delivered(number, 0, [0; 16]));
         let unreadable = |why: &dyn fmt::Display| {
             let problem = format!("the manager's answer cannot be read ({why}): is it of another version?");
             Error::from(Refusal::new(Reason::Unspecified, problem))
         };
         // What is delivered is given back when `delivered` is dropped, also if nobody comes to take it.
-        let mut response = T::decode(body).map_err(|error| unreadable(&error))?;
+        let mut response = T::decode(&*body).map_err(|error| unreadable(&error))?;
         response.change_references(&mut |reference| -> Result<()> {
             let (kind, object) = (reference.kind(), reference.object());
             let handle = delivered.next().filter(|handle| handle.number == reference.handle());
@@ -180,7 +180,8 @@ impl<M: Mode> Remote<M> {
 /// One call.
 pub struct Single<M: Mode, R: Request, T> {
     remote: Remote<M>,
-    request: Option<Result<R>>,
+    /// The error is apart, since what it takes would be moved around with every call.
+    request: Option<Result<R, Box<Error>>>,
     finish: fn(R::Response, u64) -> Result<T>,
 }
 
@@ -196,8 +197,8 @@ impl<M: Mode, R: Request, T> Exchange for Single<M, R, T> {
     type Value = T;
 
     fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
-        let request = self.request.take().expect("a single call is asked once")?;
-        self.remote.ask(asking, &request)
+        let request = self.request.take().expect("a single call is asked once");
+        self.remote.ask(asking, &request.map_err(|error| *error)?)
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<T>> {

@@ -1,12 +1,11 @@
 //! What was asked, and who waits for the answer.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use foldhash::fast::FixedState;
 use holdfast_proto::datum::Reference;
 use holdfast_proto::frame;
 use holdfast_proto::ops::Request;
@@ -16,6 +15,7 @@ use holdfast_proto::{
 };
 use prost::Message;
 
+use super::by_number::ByNumber;
 use super::{End, Reply};
 use crate::error::{Error, Result};
 
@@ -24,6 +24,9 @@ const AROUND_REQUEST: usize = 64;
 
 /// Frames beyond this many bytes wait with their callers, not here.
 const OUTBOX_BYTES: usize = 4 << 20;
+
+/// So much is worth a write of its own: the manager works on it while the caller asks for more.
+const FLUSH_BYTES: usize = 2 << 10;
 
 /// What was asked on a session, and who waits for the answer. The drivers share it under one mutex.
 ///
@@ -38,12 +41,14 @@ pub(super) struct Calls {
     sequence: u64,
     /// Replies received.
     received: u64,
-    pending: HashMap<u64, Pending, FixedState>,
+    pending: ByNumber<Pending>,
     /// Calls whose reply has not come.
     in_flight: u32,
     in_flight_max: u32,
     frame_bytes: usize,
     outbox: BytesMut,
+    /// When the outbox has so many bytes, whoever fills it sees to it that they leave.
+    flush_at: usize,
     /// Callers without room for their call, first come first served.
     line: VecDeque<InLine>,
     last_ticket: u64,
@@ -53,10 +58,14 @@ pub(super) struct Calls {
     closing: Vec<u32>,
     /// The earliest deadline that a pending call may have.
     deadline: Option<Instant>,
+    /// The first call whose time may not have begun: those before were there when the driver last looked.
+    timeless: u64,
     /// Nobody has been told of that deadline.
     deadline_is_new: bool,
     /// How many more calls are taken for part of a crowd, although nothing else is in flight when they are made.
     crowd: u8,
+    /// The driver was called since it last looked what there is to do.
+    driver_is_called: bool,
     end: Option<End>,
     leaving: Leaving,
 }
@@ -72,13 +81,50 @@ enum Leaving {
 #[derive(Debug)]
 enum Pending {
     /// No reply yet.
-    Waiting { waker: Option<Waker>, deadline: Option<Instant> },
+    Waiting { waker: Option<Waker>, patience: Patience, op: &'static str },
     /// The deadline passed; the caller does not know yet.
-    Expired,
+    Expired(&'static str),
     /// The caller does not wait any more.
     Abandoned,
     /// The caller has not taken it yet.
     Answered(Result<Reply, Refusal>),
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// So long since the driver has looked, which is at once where its thread is free: all who ask before that share one
+    /// look at the clock.
+    For(Duration),
+    /// Until then.
+    Until(Instant),
+}
+
+impl Patience {
+    pub(super) fn of(timeout: Option<Duration>) -> Self {
+        timeout.map_or(Self::Endless, Self::For)
+    }
+
+    pub(super) fn until(deadline: Option<Instant>) -> Self {
+        deadline.map_or(Self::Endless, Self::Until)
+    }
+
+    /// From now on its time runs. The clock is not looked at where that makes no difference.
+    fn begin(self, now: impl FnOnce() -> Instant) -> Self {
+        match self {
+            Self::For(timeout) => Self::until(now().checked_add(timeout)),
+            begun => begun,
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Until(deadline) => Some(deadline),
+            Self::Endless | Self::For(_) => None,
+        }
+    }
 }
 
 /// A call that was made.
@@ -104,8 +150,8 @@ struct InLine {
 pub(super) enum NotAsked {
     /// There is no room, and there was no waker to stand in line with.
     Full,
-    /// There is no room: the caller stands in line.
-    Line(Ticket),
+    /// There is no room: the caller stands in line, until its time is over.
+    Line(Ticket, Option<Instant>),
     /// It cannot be made.
     Error(Error),
     /// The session has ended.
@@ -116,7 +162,8 @@ pub(super) enum NotAsked {
 pub(super) enum Outcome {
     Waiting,
     Answered(Result<Reply, Refusal>),
-    Expired,
+    /// Its time is over. This is the op.
+    Expired(&'static str),
     Ended(End),
 }
 
@@ -155,7 +202,7 @@ impl Writer<'_> {
             )
             .into());
         }
-        frame::put_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request);
+        frame::put_sized_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request, bytes);
         Ok(())
     }
 }
@@ -165,18 +212,21 @@ impl Calls {
         Self {
             sequence: 0,
             received: 0,
-            pending: HashMap::default(),
+            pending: ByNumber::new(),
             in_flight: 0,
             in_flight_max: welcome.calls_in_flight,
             frame_bytes: welcome.frame_bytes as usize,
             outbox: BytesMut::new(),
+            flush_at: FLUSH_BYTES,
             line: VecDeque::new(),
             last_ticket: 0,
             opening: HashSet::new(),
             closing: Vec::new(),
             deadline: None,
+            timeless: 1,
             deadline_is_new: false,
             crowd: 0,
+            driver_is_called: false,
             end: None,
             leaving: Leaving::Not,
         }
@@ -193,19 +243,21 @@ impl Calls {
         &mut self,
         kept: &mut Vec<Reference>,
         ticket: Option<Ticket>,
-        deadline: Option<Instant>,
+        patience: Patience,
         waker: Option<&Waker>,
         write: impl FnOnce(Writer<'_>) -> Result<()>,
-    ) -> Result<(Asked, &'static str), NotAsked> {
+    ) -> Result<Asked, NotAsked> {
         if let Some(end) = &self.end {
             return Err(NotAsked::Ended(end.clone()));
         }
-        // What was dropped before this call is given back before it, so that it has the room that this made.
-        self.put_closing();
+        if !self.closing.is_empty() {
+            // What was dropped before this call is given back before it, so that it has the room that this made.
+            self.put_closing();
+        }
         if !self.has_room() {
             // Nobody stands in line whom nobody could call: those behind would wait for it.
             return Err(match waker {
-                Some(_) => NotAsked::Line(self.stand_in_line(ticket, deadline, waker)),
+                Some(_) => self.stand_in_line(ticket, patience, waker),
                 None => NotAsked::Full,
             });
         }
@@ -215,29 +267,32 @@ impl Calls {
         let (mut op, mut opens) = ("", false);
         write(Writer { calls: self, op: &mut op, opens: &mut opens, kept }).map_err(NotAsked::Error)?;
         self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
-        self.note_deadline(deadline);
-        let asked = self.count(Pending::Waiting { waker: waker.cloned(), deadline });
+        // Where nothing else is in flight the driver need not look: such a call may be moved by its own task.
+        let patience = if self.in_flight == 0 { patience.begin(Instant::now) } else { patience };
+        self.note_deadline(patience.deadline());
+        let asked = self.count(Pending::Waiting { waker: waker.cloned(), patience, op });
         if opens {
             self.opening.insert(asked.0);
         }
-        Ok((asked, op))
+        Ok(asked)
     }
 
-    fn stand_in_line(&mut self, ticket: Option<Ticket>, deadline: Option<Instant>, waker: Option<&Waker>) -> Ticket {
+    fn stand_in_line(&mut self, ticket: Option<Ticket>, patience: Patience, waker: Option<&Waker>) -> NotAsked {
+        let deadline = patience.begin(Instant::now).deadline();
         self.note_deadline(deadline);
         let waker = waker.cloned();
         let Some(ticket) = ticket else {
             self.last_ticket += 1;
             let ticket = Ticket(self.last_ticket);
             self.line.push_back(InLine { ticket, waker, deadline });
-            return ticket;
+            return NotAsked::Line(ticket, deadline);
         };
         match self.line.iter_mut().find(|other| other.ticket == ticket) {
             Some(place) => place.waker = waker,
             // It was called, and somebody else took the room: it is still the first.
             None => self.line.push_front(InLine { ticket, waker, deadline }),
         }
-        ticket
+        NotAsked::Line(ticket, deadline)
     }
 
     /// A caller in line does not wait any more: whoever is called next may be called in its place.
@@ -269,11 +324,11 @@ impl Calls {
 
     /// What has become of a call. Once it is not `Waiting`, the call is forgotten.
     pub(super) fn outcome(&mut self, asked: Asked, waker: Option<&Waker>) -> Outcome {
-        match self.pending.get_mut(&asked.0) {
+        match self.pending.get_mut(asked.0) {
             Some(Pending::Waiting { waker: old, .. }) => {
                 if let Some(end) = &self.end {
                     let end = end.clone();
-                    self.pending.remove(&asked.0);
+                    self.pending.remove(asked.0);
                     return Outcome::Ended(end);
                 }
                 if let Some(waker) = waker
@@ -283,11 +338,12 @@ impl Calls {
                 }
                 Outcome::Waiting
             }
-            Some(expired @ Pending::Expired) => {
-                *expired = Pending::Abandoned;
-                Outcome::Expired
+            Some(Pending::Expired(op)) => {
+                let op = *op;
+                self.abandon(asked);
+                Outcome::Expired(op)
             }
-            Some(Pending::Answered(_)) => match self.pending.remove(&asked.0) {
+            Some(Pending::Answered(_)) => match self.pending.remove(asked.0) {
                 Some(Pending::Answered(answer)) => {
                     if !self.opening.is_empty() {
                         self.opening.remove(&asked.0);
@@ -304,9 +360,9 @@ impl Calls {
 
     /// The caller does not wait any more. The call may still be applied.
     pub(super) fn abandon(&mut self, asked: Asked) {
-        match self.pending.get_mut(&asked.0) {
+        match self.pending.get_mut(asked.0) {
             Some(Pending::Answered(_)) => {
-                if let Some(Pending::Answered(answer)) = self.pending.remove(&asked.0) {
+                if let Some(Pending::Answered(answer)) = self.pending.remove(asked.0) {
                     self.give_back(asked.0, &answer);
                 }
             }
@@ -339,9 +395,9 @@ impl Calls {
     ) -> Result<(), String> {
         self.received += 1;
         self.in_flight = self.in_flight.saturating_sub(1);
-        match self.pending.get_mut(&sequence) {
+        match self.pending.get_mut(sequence) {
             Some(Pending::Abandoned) => {
-                self.pending.remove(&sequence);
+                self.pending.remove(sequence);
                 self.give_back(sequence, &answer);
             }
             Some(Pending::Answered(_)) | None => {
@@ -363,6 +419,44 @@ impl Calls {
         !self.outbox.is_empty() || !self.closing.is_empty() || self.leaving == Leaving::Wanted
     }
 
+    /// Whether the driver must be woken to learn what there is to do, which the caller then does: of the many who ask before
+    /// it has run only the first need.
+    #[inline]
+    pub(super) fn call_driver(&mut self) -> bool {
+        !mem::replace(&mut self.driver_is_called, true)
+    }
+
+    /// The driver runs, and looks at everything after this. Whether it has nothing more to do, since the session is over.
+    pub(super) fn driver_looks(&mut self) -> bool {
+        self.driver_is_called = false;
+        if self.timeless <= self.sequence {
+            self.begin_times(Instant::now());
+        }
+        self.is_ended()
+    }
+
+    /// The time of the calls that were made since the last look runs from now on.
+    fn begin_times(&mut self, now: Instant) {
+        for number in mem::replace(&mut self.timeless, self.sequence + 1)..=self.sequence {
+            if let Some(Pending::Waiting { patience, .. }) = self.pending.get_mut(number) {
+                *patience = patience.begin(|| now);
+                let deadline = patience.deadline();
+                self.note_deadline(deadline);
+            }
+        }
+    }
+
+    /// Whether so much is to be sent that it should not wait until the driver runs. Where it cannot leave, this is not said
+    /// again before there is as much again.
+    #[inline]
+    pub(super) fn should_flush(&mut self) -> bool {
+        let should = self.outbox.len() >= self.flush_at;
+        if should {
+            self.flush_at = self.outbox.len() + FLUSH_BYTES;
+        }
+        should
+    }
+
     /// Moves what is to be sent into `out`.
     pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
         self.put_closing();
@@ -380,6 +474,7 @@ impl Calls {
             out.extend_from_slice(&self.outbox);
             self.outbox.clear();
         }
+        self.flush_at = FLUSH_BYTES;
     }
 
     /// Writes the giving back of handles, as far as calls may be made.
@@ -417,7 +512,7 @@ impl Calls {
 
     /// The task that waits for this call is awake, and need not be woken for it.
     pub(super) fn mute(&mut self, asked: Asked) {
-        if let Some(Pending::Waiting { waker, .. }) = self.pending.get_mut(&asked.0) {
+        if let Some(Pending::Waiting { waker, .. }) = self.pending.get_mut(asked.0) {
             *waker = None;
         }
     }
@@ -432,10 +527,10 @@ impl Calls {
     pub(super) fn expire(&mut self, now: Instant, woken: &mut Vec<Waker>) {
         let mut earliest: Option<Instant> = None;
         for pending in self.pending.values_mut() {
-            if let Pending::Waiting { waker, deadline: Some(deadline) } = pending {
+            if let Pending::Waiting { waker, patience: Patience::Until(deadline), op } = pending {
                 if *deadline <= now {
                     woken.extend(waker.take());
-                    *pending = Pending::Expired;
+                    *pending = Pending::Expired(op);
                 } else {
                     earliest = Some(earliest.map_or(*deadline, |earliest| earliest.min(*deadline)));
                 }
@@ -483,5 +578,71 @@ impl Calls {
                 _ => None,
             })
             .or_else(|| self.line.iter().find_map(|place| place.waker.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_proto::DictLenRequest;
+
+    use super::*;
+
+    fn calls() -> Calls {
+        Calls::new(&Welcome { calls_in_flight: 1000, frame_bytes: 1 << 20, ..Welcome::default() })
+    }
+
+    fn ask(calls: &mut Calls, patience: Patience) -> Asked {
+        let asked = calls.ask(&mut Vec::new(), None, patience, None, |writer| writer.call(1, &DictLenRequest {}));
+        asked.ok().expect("there is room")
+    }
+
+    #[test]
+    fn the_time_of_a_call_runs_from_the_drivers_next_look() {
+        let mut calls = calls();
+        let endless = ask(&mut calls, Patience::Endless);
+        let timed = ask(&mut calls, Patience::For(Duration::from_secs(3600)));
+        assert_eq!(calls.deadline(), None);
+        let before = Instant::now();
+        calls.driver_looks();
+        let deadline = calls.deadline().expect("the driver has looked");
+        assert!(deadline >= before + Duration::from_secs(3600));
+
+        calls.expire(deadline, &mut Vec::new());
+        assert!(matches!(calls.outcome(timed, None), Outcome::Expired("DictService/Len")));
+        assert!(matches!(calls.outcome(endless, None), Outcome::Waiting));
+        assert_eq!(calls.deadline(), None, "nobody else has one");
+    }
+
+    #[test]
+    fn the_time_of_a_call_that_is_alone_runs_at_once() {
+        let mut calls = calls();
+        ask(&mut calls, Patience::For(Duration::from_secs(3600)));
+        assert!(calls.deadline().is_some());
+    }
+
+    #[test]
+    fn the_driver_is_called_once_until_it_looks() {
+        let mut calls = calls();
+        assert!(calls.call_driver());
+        assert!(!calls.call_driver());
+        calls.driver_looks();
+        assert!(calls.call_driver());
+    }
+
+    #[test]
+    fn much_output_does_not_wait_for_the_driver() {
+        let mut calls = calls();
+        let until_flush = |calls: &mut Calls| {
+            let before = calls.outbox.len();
+            while !calls.should_flush() {
+                ask(calls, Patience::Endless);
+            }
+            calls.outbox.len() - before
+        };
+        let near = |bytes: usize| (FLUSH_BYTES..FLUSH_BYTES + 64).contains(&bytes);
+        assert!(near(until_flush(&mut calls)));
+        assert!(near(until_flush(&mut calls)), "it could not leave, and is not asked about at every call");
+        calls.take_output(&mut BytesMut::new(), &mut Vec::new());
+        assert!(near(until_flush(&mut calls)), "it left");
     }
 }

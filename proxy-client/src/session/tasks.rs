@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use holdfast_proto::place::Address;
 use holdfast_stream::SelfWake;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
-use super::calls::{Asked, Calls, NotAsked, Outcome, Ticket};
+use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello;
 use super::socket::Socket;
 use super::wire::Wire;
@@ -35,7 +35,7 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, deadline: None, op: "", state: State::New, leads: false }
+        Call { session: session.clone(), exchange, timeout, state: State::New, leads: false }
     }
 }
 
@@ -167,26 +167,32 @@ pub struct Call<E> {
     session: Arc<Session>,
     exchange: E,
     timeout: Option<Duration>,
-    deadline: Option<Instant>,
-    op: &'static str,
     state: State,
     /// Whether this task has moved the wire, and may be the one that the socket wakes.
     leads: bool,
 }
 
+/// It is moved around with every call, so what is rare is apart.
 #[derive(Debug)]
 enum State {
     New,
-    InLine(Ticket),
+    InLine(Box<Place>),
     Asked(Asked),
     /// It could not be made when it was sent ahead.
-    Failed(Error),
+    Failed(Box<Error>),
     Done,
+}
+
+/// A call that waits for room.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    ticket: Ticket,
+    deadline: Option<Instant>,
 }
 
 impl<E> fmt::Debug for Call<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("op", &self.op).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Call").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -208,112 +214,126 @@ impl<E: Exchange> Call<E> {
         if matches!(self.state, State::New)
             && let Poll::Ready(Err(error)) = self.poll_ask(None, None)
         {
-            self.state = State::Failed(error);
+            self.state = State::Failed(Box::new(error));
         }
         self
     }
 
     /// Makes the call if there is room. If there is none, `waker` stands in line; without one the call stays as it is.
-    fn poll_ask(&mut self, ticket: Option<Ticket>, waker: Option<&Waker>) -> Poll<Result<()>> {
-        if ticket.is_none() {
-            self.deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        }
+    /// `place` is that of one who stands in line already.
+    fn poll_ask(&mut self, place: Option<Place>, waker: Option<&Waker>) -> Poll<Result<()>> {
+        let (ticket, patience) = match place {
+            Some(place) => (Some(place.ticket), Patience::until(place.deadline)),
+            None => (None, Patience::of(self.timeout)),
+        };
         let shared = &self.session.shared;
         let exchange = &mut self.exchange;
         let mut kept = Vec::new();
         let mut calls = shared.calls.lock();
-        let asked = calls.ask(&mut kept, ticket, self.deadline, waker, |writer| exchange.ask(Asking(writer)));
-        // A task that does not wait cannot be woken by the socket.
-        let alone = calls.is_alone() && waker.is_some();
-        drop(calls);
-        drop(kept);
-        match asked {
-            Ok((asked, op)) => {
-                self.op = op;
-                self.state = State::Asked(asked);
-                if !alone {
+        match calls.ask(&mut kept, ticket, patience, waker, |writer| exchange.ask(Asking(writer))) {
+            Ok(asked) => {
+                // A task that does not wait cannot be woken by the socket.
+                let alone = calls.is_alone() && waker.is_some();
+                let call_driver = !alone && calls.call_driver();
+                let flush = !alone && calls.should_flush();
+                drop(calls);
+                drop(kept);
+                if call_driver {
                     shared.driver.wake_by_ref();
                 }
+                if flush {
+                    shared.flush();
+                }
+                self.state = State::Asked(asked);
                 Poll::Ready(Ok(()))
             }
-            Err(NotAsked::Full) => Poll::Pending,
-            Err(NotAsked::Line(ticket)) => {
-                self.state = State::InLine(ticket);
-                if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            Err(not_asked) => {
+                drop(calls);
+                drop(kept);
+                self.not_asked(not_asked)
+            }
+        }
+    }
+
+    #[cold]
+    fn not_asked(&mut self, not_asked: NotAsked) -> Poll<Result<()>> {
+        match not_asked {
+            NotAsked::Full => Poll::Pending,
+            NotAsked::Line(ticket, deadline) => {
+                self.state = State::InLine(Box::new(Place { ticket, deadline }));
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     let timeout = self.timeout.unwrap_or_default();
                     return Poll::Ready(Err(Error::Crowded { timeout }));
                 }
                 // The driver must know of the deadline.
-                shared.driver.wake_by_ref();
+                self.session.shared.driver.wake_by_ref();
                 Poll::Pending
             }
-            Err(NotAsked::Error(error)) => Poll::Ready(Err(error)),
-            Err(NotAsked::Ended(end)) => Poll::Ready(Err(self.session.peer.ended(&end))),
+            NotAsked::Error(error) => Poll::Ready(Err(error)),
+            NotAsked::Ended(end) => Poll::Ready(Err(self.session.peer.ended(&end))),
         }
     }
 
-    /// Moves the wire from this task, if its call is alone.
-    fn lead(&mut self, asked: Asked, cx: &Context<'_>) {
+    /// What has become of the call. If nothing has, this task is woken when something does; or moves the wire itself, if its
+    /// call is alone.
+    fn outcome(&mut self, asked: Asked, cx: &Context<'_>) -> Outcome {
         let shared = &self.session.shared;
-        {
-            let mut calls = shared.calls.lock();
-            if !calls.is_alone() {
-                let has_output = calls.has_output();
-                drop(calls);
-                // The socket may have woken this task instead of the driver, whose turn it is.
-                if mem::take(&mut self.leads) {
-                    shared.wakes.hand_over(&shared.driver);
-                }
-                if has_output {
-                    shared.driver.wake_by_ref();
-                }
-                return;
-            }
-            calls.mute(asked);
+        let mut calls = shared.calls.lock();
+        let alone = calls.is_alone();
+        let outcome = calls.outcome(asked, (!alone).then(|| cx.waker()));
+        if !matches!(outcome, Outcome::Waiting) {
+            return outcome;
         }
-        self.leads = true;
-        let mut woken = Vec::new();
-        if shared.pump(cx, &mut woken) {
-            // It has ended, which is for the driver to tell.
+        if alone {
+            calls.mute(asked);
+            drop(calls);
+            self.leads = true;
+            self.session.shared.lead(cx);
+            return self.session.shared.calls.lock().outcome(asked, Some(cx.waker()));
+        }
+        let call_driver = calls.has_output() && calls.call_driver();
+        drop(calls);
+        // The socket may have woken this task instead of the driver, whose turn it is.
+        if mem::take(&mut self.leads) {
+            shared.wakes.hand_over(&shared.driver);
+        }
+        if call_driver {
             shared.driver.wake_by_ref();
         }
-        for waker in woken {
-            waker.wake();
-        }
+        outcome
     }
 
     fn poll_reply(&mut self, asked: Asked, cx: &Context<'_>) -> Poll<Result<E::Value>> {
-        self.lead(asked, cx);
-        let outcome = self.session.shared.calls.lock().outcome(asked, Some(cx.waker()));
-        if !matches!(outcome, Outcome::Waiting) {
-            self.state = State::New;
+        let outcome = self.outcome(asked, cx);
+        if matches!(outcome, Outcome::Waiting) {
+            return Poll::Pending;
         }
-        let result = match outcome {
-            Outcome::Waiting => return Poll::Pending,
+        self.state = State::New;
+        Poll::Ready(match outcome {
             Outcome::Answered(Ok(reply)) => match self.exchange.hear(Heard(reply)) {
                 Ok(Step::Again) => return self.poll(cx),
                 Ok(Step::Done(value)) => Ok(value),
                 Err(error) => Err(error),
             },
             Outcome::Answered(Err(refusal)) => Err(refusal.into()),
-            Outcome::Expired => Err(Error::Timeout { op: self.op, timeout: self.timeout.unwrap_or_default() }),
+            Outcome::Expired(op) => Err(Error::Timeout { op, timeout: self.timeout.unwrap_or_default() }),
             Outcome::Ended(end) => Err(self.session.peer.ended(&end)),
-        };
-        Poll::Ready(result)
+            Outcome::Waiting => unreachable!("it was just looked at"),
+        })
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<E::Value>> {
-        let ticket = match self.state {
+        let place = match &self.state {
             State::New => None,
-            State::InLine(ticket) => Some(ticket),
-            State::Asked(asked) => return self.poll_reply(asked, cx),
+            State::InLine(place) => Some(**place),
+            State::Asked(asked) => return self.poll_reply(*asked, cx),
             State::Failed(_) => match mem::replace(&mut self.state, State::Done) {
-                State::Failed(error) => return Poll::Ready(Err(error)),
+                State::Failed(error) => return Poll::Ready(Err(*error)),
                 _ => unreachable!("it was just found"),
             },
             State::Done => panic!("a call was polled after it had its result"),
         };
-        match (ready!(self.poll_ask(ticket, Some(cx.waker()))), &self.state) {
+        match (ready!(self.poll_ask(place, Some(cx.waker()))), &self.state) {
             (Ok(()), State::Asked(asked)) => self.poll_reply(*asked, cx),
             (Ok(()), _) => Poll::Pending,
             (Err(error), _) => Poll::Ready(Err(error)),
@@ -327,21 +347,29 @@ impl<E: Exchange> Future for Call<E> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<E::Value>> {
         let result = ready!(Call::poll(&mut self, cx));
         self.leave();
+        self.state = State::Done;
         Poll::Ready(result)
     }
 }
 
 impl<E> Call<E> {
     /// Leaves nothing behind in the session.
+    #[inline]
     fn leave(&mut self) {
-        if self.leads {
+        if self.leads || !matches!(self.state, State::New | State::Done) {
+            self.leave_unfinished();
+        }
+    }
+
+    fn leave_unfinished(&mut self) {
+        if mem::take(&mut self.leads) {
             self.session.shared.wakes.hand_over(&self.session.shared.driver);
         }
         let calls = &self.session.shared.calls;
         match mem::replace(&mut self.state, State::Done) {
             State::New | State::Failed(_) | State::Done => {}
-            State::InLine(ticket) => {
-                let next = calls.lock().leave_line(ticket);
+            State::InLine(place) => {
+                let next = calls.lock().leave_line(place.ticket);
                 if let Some(next) = next {
                     next.wake();
                 }
@@ -366,9 +394,35 @@ impl<E> Drop for Call<E> {
 }
 
 impl Shared {
+    /// Moves the wire from the task of a call, which the socket wakes from then on.
+    fn lead(&self, cx: &Context<'_>) {
+        self.pump_once(self.wire.lock(), cx);
+    }
+
+    /// Moves the wire in the place of the driver, which the socket still wakes.
+    #[cold]
+    fn flush(&self) {
+        // Whoever moves it now takes what is there; or the driver does, who was called.
+        if let Some(wire) = self.wire.try_lock() {
+            self.pump_once(wire, &Context::from_waker(&self.driver));
+        }
+    }
+
+    fn pump_once(&self, wire: MutexGuard<'_, Wire<Socket>>, cx: &Context<'_>) {
+        let mut woken = Vec::new();
+        if self.pump(wire, cx, &mut woken) {
+            // It has ended, which is for the driver to tell.
+            self.driver.wake_by_ref();
+        }
+        for waker in woken {
+            waker.wake();
+        }
+    }
+
     /// Moves the wire, and tells whether that has ended the session.
-    fn pump(&self, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
-        let pumped = self.wire.lock().pump(cx, &self.calls, woken);
+    fn pump(&self, mut wire: MutexGuard<'_, Wire<Socket>>, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
+        let pumped = wire.pump(cx, &self.calls, woken);
+        drop(wire);
         match pumped {
             Ok(again) => {
                 if again {
@@ -450,7 +504,8 @@ impl Future for Driver {
         let this = &mut *self;
         this.kick.0.register(cx.waker());
         // A call that leads may have found the end.
-        let ended = this.shared.calls.lock().is_ended() || this.shared.pump(cx, &mut this.woken);
+        let is_over = this.shared.calls.lock().driver_looks();
+        let ended = is_over || this.shared.pump(this.shared.wire.lock(), cx, &mut this.woken);
         this.poll_deadlines(cx.waker());
         for waker in this.woken.drain(..) {
             waker.wake();

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::calls::{Calls, NotAsked, Outcome, Ticket, Writer};
+use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
 use super::hello;
 use super::pipe::{Pipe, PipeIo};
 use super::wire::Wire;
@@ -134,7 +134,7 @@ impl Session {
         if asked.is_err() {
             self.pass_on();
         }
-        let (asked, op) = asked?;
+        let asked = asked?;
         self.pump();
         let outcome = WAKER.with(|waker| {
             self.wait(deadline, || match self.calls.lock().outcome(asked, Some(waker)) {
@@ -146,7 +146,7 @@ impl Session {
         match outcome {
             Outcome::Answered(Ok(reply)) => exchange.hear(Heard(reply)),
             Outcome::Answered(Err(refusal)) => Err(refusal.into()),
-            Outcome::Expired => Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() }),
+            Outcome::Expired(op) => Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() }),
             Outcome::Ended(end) => Err(self.peer.ended(&end)),
             Outcome::Waiting => unreachable!("it was waited for"),
         }
@@ -159,16 +159,17 @@ impl Session {
         timeout: Option<Duration>,
         waker: &Waker,
         exchange: &mut E,
-    ) -> Result<(super::Asked, &'static str)> {
+    ) -> Result<super::Asked> {
         let mut ticket: Option<Ticket> = None;
         let asked = self.wait(deadline, || {
+            let patience = Patience::until(deadline);
             let mut kept = Vec::new();
             let write = |writer: Writer<'_>| exchange.ask(Asking(writer));
-            let result = self.calls.lock().ask(&mut kept, ticket, deadline, Some(waker), write);
+            let result = self.calls.lock().ask(&mut kept, ticket, patience, Some(waker), write);
             drop(kept);
             match result {
                 Ok(asked) => Some(Ok(asked)),
-                Err(NotAsked::Line(place)) => {
+                Err(NotAsked::Line(place, _)) => {
                     ticket = Some(place);
                     let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
                     is_late.then(|| Err(Error::Crowded { timeout: timeout.unwrap_or_default() }))

@@ -13,6 +13,7 @@ use holdfast_stream::{Outbox, SelfWake, Side};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::body::Body;
 use super::calls::Calls;
 use super::{End, Reply};
 use crate::error::cause_of;
@@ -115,11 +116,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
 
     fn take_frames(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
         let mut calls = calls.lock();
-        while let Some(message) = self.deframer.next_shared().map_err(broken)? {
-            match frame::read_server(&message).map_err(broken)? {
+        while let Some((message, buffer)) = self.deframer.next_in_buffer().map_err(broken)? {
+            match frame::read_server(message).map_err(broken)? {
                 FromServer::Reply(reply) => {
                     let ReplyFrame { sequence, index, result, delivered } = reply;
-                    let answer = result.map(|body| Reply { index, body: message.slice_ref(body), delivered });
+                    let (body, delivered) = (|body| Body::keep(body, buffer), delivered.into());
+                    let answer = result.map(|bytes| Reply { index, body: body(bytes), delivered });
                     calls.answer(sequence, answer, woken).map_err(|cause| End { cause })?;
                 }
                 FromServer::Goodbye(goodbye) => self.goodbye = Some(goodbye.message),
