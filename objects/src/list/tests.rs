@@ -532,7 +532,10 @@ fn pages() {
     for op in [append(10), take(2, ListEnd::Front), pop(Some(0)), delete(0), insert(99, 11), extend(&[12]), repeat(2)] {
         apply(op);
     }
-    apply(set_slice((Some(99), NONE, NONE), &[13]));
+    for op in [set_slice((Some(99), NONE, NONE), &[13]), take(0, ListEnd::Back), delete_slice((Some(3), Some(3), NONE))]
+    {
+        apply(op);
+    }
     let (second, next) = apply(next_page(cursor.unwrap(), 12));
     assert_eq!(second, "5 6 7 and more");
     assert_eq!(apply(next_page(next.unwrap(), 12)), ("8".to_string(), None));
@@ -540,7 +543,20 @@ fn pages() {
     assert_eq!(apply(delete_slice((NONE, Some(2), NONE))).0, "2 removed");
     assert_eq!(apply(next_page(cursor.unwrap(), 12)).0, "changed");
     let cursor = next.unwrap();
-    for edit in [set(-1, 0), pop(None), insert(0, 1), delete(1), swap(0, 1), reverse(), sort(false), clear()] {
+    let edits = [
+        set(-1, 0),
+        pop(None),
+        take(1, ListEnd::Back),
+        insert(0, 1),
+        delete(1),
+        delete_slice((NONE, NONE, Some(5))),
+        set_slice((NONE, NONE, Some(5)), &[1, 2]),
+        swap(0, 1),
+        reverse(),
+        sort(false),
+        clear(),
+    ];
+    for edit in edits {
         apply(set_slice((NONE, NONE, NONE), &[0, 1, 2, 3, 4, 5]));
         let (_, fresh) = apply(page(slice((NONE, NONE, Some(2))), 1));
         assert_eq!(apply(next_page(fresh.unwrap(), 12)).0, "2 4");
