@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
+use core::mem;
 
 use holdfast_proto::list::{Op, Reply, Spec};
 use holdfast_proto::{
@@ -18,7 +19,7 @@ use holdfast_proto::{
 };
 
 use crate::key::Equality;
-use crate::order::{Order, Rank, rank};
+use crate::order::{Order, Rank, compare_plain, rank};
 use crate::page::Page;
 use crate::slice::Slice;
 use crate::{Answer, Creation, Object, Turn, door, number};
@@ -28,13 +29,16 @@ const MAX_LEN: usize = u32::MAX as usize;
 
 /// By how much one repetition may grow, so that it does not keep others from the object for long: it is the one op whose
 /// work is not bounded by the size of its request or of what is there.
-const REPEAT_BYTES: u64 = 256 << 20;
+const REPEAT_BYTES: u64 = 64 << 20;
 
 /// Python's list.
 ///
 /// - An element costs what its data costs, and nothing more.
 /// - Both ends are cheap: adding there and taking from there needs constant time, amortized (growing and shrinking move
 ///   all elements). An index is found at once. Inserting and removing elsewhere moves what is on the shorter side.
+/// - The work of some ops grows with the list: searching looks at every element (1.5 ms for a million integers), inserting
+///   and removing in the middle move half of them (0.5 ms for a million), and sorting takes 0.2 s for a million integers, 1 s
+///   for as many texts (measured on two busy cores).
 /// - A slice that does not fit a page is read with a cursor, and what was read is of one moment: the list has an
 ///   *edition*, the index of the last call that changed it otherwise than at its end or by taking from its front, and
 ///   within an edition an element keeps its *ordinal*: its index plus the number of those taken from the front. A cursor
@@ -249,17 +253,19 @@ impl List {
     }
 
     fn sort(&mut self, request: ListSortRequest, turn: &Turn) -> Result<ListSortResponse, Refusal> {
-        if self.elements.len() > 1 {
-            self.check_order()?;
-            self.edit(turn);
-            let mut order = Order::new(&self.equality);
-            let elements = self.elements.make_contiguous();
-            if request.reverse {
-                elements.sort_by(|a, b| order.compare(b, a));
-            } else {
-                elements.sort_by(|a, b| order.compare(a, b));
-            }
+        let Some(first) = self.elements.front().filter(|_| self.elements.len() > 1) else {
+            return Ok(ListSortResponse {});
+        };
+        let type_of_all = rank(first);
+        if let Some(other) = self.elements.iter().find(|element| rank(element) != type_of_all) {
+            return Err(unordered(first, other));
         }
+        match type_of_all {
+            Rank::Number | Rank::Text | Rank::Bytes => self.sort_plain(request.reverse),
+            Rank::List | Rank::Tuple => self.sort_nested(request.reverse)?,
+            Rank::NotANumber | Rank::Unordered => return Err(unordered(first, &self.elements[1])),
+        }
+        self.edit(turn);
         Ok(ListSortResponse {})
     }
 
@@ -286,11 +292,8 @@ impl List {
         // An element has at least 24 bytes, so that many fit a usize. Of an empty list nothing is repeated.
         let elements = once * if once == 0 { 0 } else { more as usize };
         self.grow(elements, bytes, turn)?;
-        self.elements.reserve(elements);
-        for at in 0..elements {
-            let element = self.elements[at].clone();
-            self.elements.push_back(element);
-        }
+        let content: Vec<Datum> = self.elements.iter().cloned().collect();
+        self.elements.extend(content.iter().cycle().take(elements).cloned());
         Ok(ListRepeatResponse {})
     }
 
@@ -498,24 +501,30 @@ impl List {
         self.taken = 0;
     }
 
-    /// Whether the elements, two or more, have an order. Refused: `WRONG_TYPE`.
-    fn check_order(&self) -> Result<(), Refusal> {
-        let Some(first) = self.elements.front() else { return Ok(()) };
-        let type_of_all = rank(first);
-        if let Some(other) = self.elements.iter().find(|element| rank(element) != type_of_all) {
-            return Err(unordered(first, other));
+    /// Sorts elements each of which has an order with each other.
+    fn sort_plain(&mut self, reverse: bool) {
+        let compare = |a: &Datum, b: &Datum| compare_plain(a, b).expect("numbers, texts or bytes, and no NaN");
+        let elements = self.elements.make_contiguous();
+        if reverse {
+            elements.sort_by(|a, b| compare(b, a));
+        } else {
+            elements.sort_by(compare);
         }
-        match type_of_all {
-            Rank::Number | Rank::Text | Rank::Bytes => Ok(()),
-            Rank::NotANumber | Rank::Unordered => Err(unordered(first, &self.elements[1])),
-            // What is in them may have no order. They are sorted by reference first, since a refusal changes nothing.
-            Rank::List | Rank::Tuple => {
-                let mut order = Order::new(&self.equality);
-                let mut elements: Vec<&Datum> = self.elements.iter().collect();
-                elements.sort_by(|a, b| order.compare(a, b));
-                if order.has_gap() { Err(unordered_elements()) } else { Ok(()) }
-            }
+    }
+
+    /// Sorts elements of which that is not known: their indexes first, since a refusal changes nothing.
+    fn sort_nested(&mut self, reverse: bool) -> Result<(), Refusal> {
+        let elements = self.elements.make_contiguous();
+        let mut order = Order::new(&self.equality);
+        let mut sorted: Vec<(&[Datum], u32)> = elements.iter().map(members).zip(0..).collect();
+        sorted
+            .sort_by(|(a, _), (b, _)| if reverse { order.compare_members(b, a) } else { order.compare_members(a, b) });
+        if order.has_gap() {
+            return Err(unordered_elements());
         }
+        let sorted: Vec<u32> = sorted.into_iter().map(|(_, at)| at).collect();
+        self.elements = sorted.into_iter().map(|at| mem::take(&mut elements[at as usize])).collect();
+        Ok(())
     }
 }
 
@@ -526,6 +535,14 @@ fn values(field: &str, data: Vec<Datum>, equality: &Equality) -> Result<Vec<Datu
 
 fn bytes_of(values: &[Datum]) -> u64 {
     values.iter().map(Datum::bytes).sum()
+}
+
+/// What is in a list or tuple.
+fn members(datum: &Datum) -> &[Datum] {
+    match datum {
+        Datum::List(members) | Datum::Tuple(members) => members,
+        _ => &[],
+    }
 }
 
 fn check_len(len: usize, more: usize) -> Result<(), Refusal> {

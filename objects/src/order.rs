@@ -36,7 +36,7 @@ impl<'a> Order<'a> {
     /// Which of two comes first.
     pub(crate) fn compare(&mut self, a: &Datum, b: &Datum) -> Ordering {
         match (a, b) {
-            (Datum::List(a), Datum::List(b)) | (Datum::Tuple(a), Datum::Tuple(b)) => self.compare_elements(a, b),
+            (Datum::List(a), Datum::List(b)) | (Datum::Tuple(a), Datum::Tuple(b)) => self.compare_members(a, b),
             _ => compare_plain(a, b).unwrap_or_else(|| {
                 self.gap = true;
                 rank(a).cmp(&rank(b))
@@ -44,7 +44,8 @@ impl<'a> Order<'a> {
         }
     }
 
-    fn compare_elements(&mut self, a: &[Datum], b: &[Datum]) -> Ordering {
+    /// Which of two lists, or of two tuples, comes first.
+    pub(crate) fn compare_members(&mut self, a: &[Datum], b: &[Datum]) -> Ordering {
         for (a, b) in a.iter().zip(b) {
             let gap_before = self.gap;
             let ordering = self.compare(a, b);

@@ -131,7 +131,8 @@ impl<T, M: Mode> List<T, M> {
     /// [`Reason::WrongType`](crate::Reason::WrongType), and nothing is moved, if any two elements have no order: they are
     /// of different types, of another type, or NaN.
     ///
-    /// The list is kept from others while it is sorted: about a tenth of a second for a million numbers.
+    /// The list is kept from others while it is sorted: 0.2 s for a million integers, 1 s for a million texts, and more for
+    /// lists and tuples (measured on two busy cores).
     pub fn sort(&self) -> Output<M, ListSortRequest, ()> {
         self.remote.once(Ok(ListSortRequest { reverse: false }), |_, _| Ok(()))
     }
@@ -144,7 +145,7 @@ impl<T, M: Mode> List<T, M> {
 
     /// Puts the whole content there `count` times: Python's `l *= count`. 0 or less removes everything.
     ///
-    /// Refused with [`Reason::Quota`](crate::Reason::Quota) if there is no room, or if one call would add more than 256 MiB,
+    /// Refused with [`Reason::Quota`](crate::Reason::Quota) if there is no room, or if one call would add more than 64 MiB,
     /// as the limits count.
     pub fn repeat(&self, count: i64) -> Output<M, ListRepeatRequest, ()> {
         self.remote.once(Ok(ListRepeatRequest { count }), |_, _| Ok(()))
@@ -478,7 +479,83 @@ impl<T, C, M: Mode> GetSlice<T, C, M> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use holdfast_proto::ListCursor;
+
     use super::*;
+    use crate::session::{PeerInfo, Reply, SessionLike};
+
+    /// Exchanges that a test runs itself, with answers that it makes up.
+    #[derive(Clone, Copy, Debug)]
+    struct ByHand;
+
+    struct Nobody;
+
+    impl Mode for ByHand {
+        type Session = Nobody;
+        type Output<E: Exchange> = E;
+
+        fn run<E: Exchange>(_: &Arc<Nobody>, _: Option<Duration>, exchange: E) -> E {
+            exchange
+        }
+    }
+
+    impl SessionLike for Nobody {
+        fn close_handle(&self, _: u32) {}
+
+        fn peer(&self) -> PeerInfo {
+            unreachable!("a list does not ask who is there")
+        }
+    }
+
+    fn reading() -> GetSlice<i64, Vec<i64>, ByHand> {
+        List::<i64, ByHand>::of(Remote::manager(Arc::new(Nobody), None)).get_slice(1..)
+    }
+
+    /// Gives an answer to the reader. `None` if it asks again.
+    fn hear(reading: &mut GetSlice<i64, Vec<i64>, ByHand>, answer: &ListGetSliceResponse) -> Option<Result<Vec<i64>>> {
+        match reading.hear(Heard(Reply { index: 1, body: answer.encode_to_vec().into() })) {
+            Ok(Step::Again) => None,
+            Ok(Step::Done(read)) => Some(Ok(read)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn page(values: &[i64], cursor: Option<ListCursor>) -> ListGetSliceResponse {
+        let values = values.iter().copied().map(Datum::Integer).collect();
+        ListGetSliceResponse { values, cursor, changed: false }
+    }
+
+    const MORE: ListCursor = ListCursor { edition: 1, ordinal: 2, count: 3, step: 1 };
+
+    #[test]
+    fn a_changed_list_is_read_again_from_the_start_of_the_slice() {
+        let changed = ListGetSliceResponse { changed: true, ..Default::default() };
+        let mut reading = reading();
+        let start = reading.part;
+        assert!(hear(&mut reading, &page(&[1, 2], Some(MORE))).is_none());
+        assert_eq!(reading.part, Part::Cursor(MORE));
+        assert!(hear(&mut reading, &changed).is_none());
+        assert_eq!(reading.part, start);
+        assert!(hear(&mut reading, &page(&[3], Some(MORE))).is_none());
+        assert_eq!(hear(&mut reading, &page(&[4], None)).unwrap().unwrap(), [3, 4]);
+    }
+
+    #[test]
+    fn a_list_that_changes_all_the_time_is_given_up() {
+        let changed = ListGetSliceResponse { changed: true, ..Default::default() };
+        // A page of nothing that is not the last one is no progress either.
+        for answer in [changed, page(&[], Some(MORE))] {
+            let mut reading = reading();
+            for _ in 1..ATTEMPTS {
+                assert!(hear(&mut reading, &page(&[1], Some(MORE))).is_none());
+                assert!(hear(&mut reading, &answer).is_none());
+            }
+            let given_up = hear(&mut reading, &answer).unwrap();
+            assert!(matches!(&given_up, Err(Error::Changing { attempts: ATTEMPTS })), "{given_up:?}");
+        }
+    }
 
     #[test]
     fn ranges_are_slices() {

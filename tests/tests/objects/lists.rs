@@ -18,7 +18,7 @@ impl Meanwhile {
         let (began, has_begun) = std::sync::mpsc::channel();
         let (stopped, list) = (stop.clone(), list.to_owned());
         let thread = std::thread::spawn(move || {
-            let list = manager.list(&list).unwrap();
+            let list = manager.list(&list).expect("a list is opened or made");
             for turn in 0.. {
                 what(&list, turn);
                 let _ = began.send(());
@@ -27,7 +27,7 @@ impl Meanwhile {
                 }
             }
         });
-        has_begun.recv().unwrap();
+        has_begun.recv().expect("it is done once");
         Self { stop, thread: Some(thread) }
     }
 }
@@ -184,7 +184,7 @@ promise!(a_list_is_sorted_reversed_and_repeated, SHARED, |_server, manager| {
     assert_eq!(wait!(pairs.to_vec()).unwrap(), [("b".into(), 1), ("a".into(), 2), ("a".into(), 1)]);
     wait!(pairs.repeat(2)).unwrap();
     assert_eq!(wait!(pairs.len()).unwrap(), 6);
-    is_quota(wait!(pairs.repeat(i64::MAX)), "one call may add 268435456");
+    is_quota(wait!(pairs.repeat(i64::MAX)), "one call may add 67108864");
     assert_eq!(wait!(pairs.len()).unwrap(), 6);
     wait!(pairs.repeat(0)).unwrap();
     assert!(wait!(pairs.is_empty()).unwrap());
@@ -195,7 +195,8 @@ promise!(a_list_is_one_for_all_and_travels_as_a_token, SHARED, |server, manager|
     let here: List<i64> = wait!(manager.list(&name("list for all"))).unwrap();
     let there: List<i64> = wait!(other.list(&name("list for all"))).unwrap();
     wait!(here.append(&1)).unwrap();
-    assert_eq!(wait!(there.clone().pop()).unwrap(), 1);
+    let clone = there.clone();
+    assert_eq!(wait!(clone.pop()).unwrap(), 1);
     assert_eq!(why(wait!(manager.dict::<i64, i64>(&name("list for all")))), Reason::WrongKind);
     let token = wait!(here.token(2, Duration::from_secs(60))).unwrap();
     assert_eq!(why(wait!(other.dict_from_token::<i64, i64>(&token))), Reason::WrongKind);
@@ -231,7 +232,7 @@ promise!(elements_near_the_limit_pass_and_larger_ones_are_refused, SHARED, |_ser
     wait!(list.extend((0..4).map(|_| large.clone()))).unwrap();
     assert!(wait!(list.to_vec()).unwrap().iter().all(|element| *element == large));
     assert_eq!(why(wait!(list.append(&"x".repeat(LIMIT)))), Reason::ValueTooLarge);
-    assert_eq!(why(wait!(list.set_slice(.., [large.clone(), large.clone()]))), Reason::ValueTooLarge, "one call");
+    assert_eq!(why(wait!(list.set_slice(.., [large.clone(), large]))), Reason::ValueTooLarge, "one call");
     // What went before the one that is too large is there.
     assert_eq!(why(wait!(list.extend(["small".into(), "x".repeat(LIMIT)]))), Reason::ValueTooLarge);
     assert_eq!(wait!(list.len()).unwrap(), 5);
@@ -276,17 +277,19 @@ promise!(a_list_whose_elements_move_is_never_read_wrongly, &[("page_bytes", 1024
     let list: List<i64> = wait!(manager.list("moves")).unwrap();
     wait!(list.extend(0..COUNT)).unwrap();
     let moving = Meanwhile::on(server.connect_blocking(), "moves", |list, turn| {
-        // One element goes from one end to the other, in one call.
         list.swap(turn % COUNT, -1 - turn * 7 % COUNT).unwrap();
     });
-    // There are several pages, and a change at each: sooner or later the reader gives up.
-    let read = wait!(list.to_vec());
-    assert!(matches!(&read, Err(Error::Changing { attempts: 64 })), "{read:?}");
+    for _ in 0..5 {
+        match wait!(list.to_vec()) {
+            Ok(mut read) => {
+                read.sort_unstable();
+                assert!(read.into_iter().eq(0..COUNT), "an element was skipped or read twice");
+            }
+            Err(error) => assert!(matches!(error, Error::Changing { .. }), "{error:?}"),
+        }
+    }
     let first = wait!(list.get_slice(..100)).unwrap();
     assert_eq!(first.len(), 100, "what fits a page is read at once");
     drop(moving);
-    let mut read = wait!(list.to_vec()).unwrap();
-    assert_ne!(read, Vec::from_iter(0..COUNT));
-    read.sort_unstable();
-    assert_eq!(read, Vec::from_iter(0..COUNT));
+    assert_eq!(wait!(list.to_vec()).unwrap().len() as i64, COUNT);
 });
