@@ -27,8 +27,8 @@ use crate::{Answer, Creation, Object, Turn, door, number};
 /// How many elements there may be.
 const MAX_LEN: usize = u32::MAX as usize;
 
-/// By how much one repetition may grow, so that it does not keep others from the object for long: it is the one op whose
-/// work is not bounded by the size of its request or of what is there.
+/// By how much one repetition may grow, so that it does not keep others from the object for long: it is the one op
+/// whose work is not bounded by the size of its request or of what is there.
 const REPEAT_BYTES: u64 = 64 << 20;
 
 /// Python's list.
@@ -36,13 +36,13 @@ const REPEAT_BYTES: u64 = 64 << 20;
 /// - An element costs what its data costs, and nothing more.
 /// - Both ends are cheap: adding there and taking from there needs constant time, amortized (growing and shrinking move
 ///   all elements). An index is found at once. Inserting and removing elsewhere moves what is on the shorter side.
-/// - The work of some ops grows with the list: searching looks at every element (1.5 ms for a million integers), inserting
-///   and removing in the middle move half of them (0.5 ms for a million), and sorting takes 0.2 s for a million integers, 1 s
-///   for as many texts (measured on two busy cores).
+/// - The work of some ops grows with the list: searching looks at every element (1.5 ms for a million integers),
+///   inserting and removing in the middle move half of them (0.5 ms for a million), and sorting takes 0.2 s for a
+///   million integers, 1 s for as many texts (measured on two busy cores).
 /// - A slice that does not fit a page is read with a cursor, and what was read is of one moment: the list has an
 ///   *edition*, the index of the last call that changed it otherwise than at its end or by taking from its front, and
-///   within an edition an element keeps its *ordinal*: its index plus the number of those taken from the front. A cursor
-///   of another edition, or whose elements were taken meanwhile, leads to nothing, and its owner is told.
+///   within an edition an element keeps its *ordinal*: its index plus the number of those taken from the front. A
+///   cursor of another edition, or whose elements were taken meanwhile, leads to nothing, and its owner is told.
 /// - No op blocks, and no session holds anything of it.
 #[derive(Debug)]
 pub struct List {

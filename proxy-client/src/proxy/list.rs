@@ -36,13 +36,13 @@ const ATTEMPTS: u32 = 64;
 /// Clones are proxies to the same list. Each method is one call, applied atomically, unless it says otherwise; see the
 /// [crate] for what holds for every call.
 ///
-/// - Indexes count from 0, or from the end where they are negative: -1 is the last. One that leads nowhere is refused with
-///   [`Reason::IndexOutOfRange`](crate::Reason::IndexOutOfRange), as Python's `IndexError`.
+/// - Indexes count from 0, or from the end where they are negative: -1 is the last. One that leads nowhere is refused
+///   with [`Reason::IndexOutOfRange`](crate::Reason::IndexOutOfRange), as Python's `IndexError`.
 /// - Slices are ranges of indexes, with Python's meaning: a bound beyond an end means that end, and nothing is refused.
 ///   `1..`, `..-1`, `-3..` and `..` are Python's `[1:]`, `[:-1]`, `[-3:]` and `[:]`.
 /// - Elements compare as in Python: 1, 1.0 and true are equal; NaN equals nothing.
-/// - Adding at the end and taking from either end takes the manager constant time. Inserting and removing elsewhere moves
-///   the elements on the shorter side; searching looks at all of them.
+/// - Adding at the end and taking from either end takes the manager constant time. Inserting and removing elsewhere
+///   moves the elements on the shorter side; searching looks at all of them.
 pub struct List<T, M: Mode> {
     remote: Remote<M>,
     _elements: Holds<T>,
@@ -103,8 +103,8 @@ impl<T, M: Mode> List<T, M> {
         self.delete_slice_step(range, 1)
     }
 
-    /// Removes every `step`-th element of a slice, and returns how many that were: Python's `del l[start:stop:step]`. See
-    /// [`get_slice_step`](Self::get_slice_step) for what the range means.
+    /// Removes every `step`-th element of a slice, and returns how many that were: Python's `del l[start:stop:step]`.
+    /// See [`get_slice_step`](Self::get_slice_step) for what the range means.
     ///
     /// Refused with [`Reason::Malformed`](crate::Reason::Malformed) if the step is 0.
     pub fn delete_slice_step(&self, range: impl RangeBounds<i64>, step: i64) -> Output<M, ListDeleteSliceRequest, u64> {
@@ -126,13 +126,13 @@ impl<T, M: Mode> List<T, M> {
 
     /// Sorts, the smallest first: Python's `l.sort()`. What is equal keeps its order.
     ///
-    /// Numbers are ordered by their exact value, whatever their types, texts by code point, bytes by byte, and lists and
-    /// tuples, each among themselves, by the first elements that differ. Refused with
-    /// [`Reason::WrongType`](crate::Reason::WrongType), and nothing is moved, if any two elements have no order: they are
-    /// of different types, of another type, or NaN.
+    /// Numbers are ordered by their exact value, whatever their types, texts by code point, bytes by byte, and lists
+    /// and tuples, each among themselves, by the first elements that differ. Refused with
+    /// [`Reason::WrongType`](crate::Reason::WrongType), and nothing is moved, if any two elements have no order: they
+    /// are of different types, of another type, or NaN.
     ///
-    /// The list is kept from others while it is sorted: 0.2 s for a million integers, 1 s for a million texts, and more for
-    /// lists and tuples (measured on two busy cores).
+    /// The list is kept from others while it is sorted: 0.2 s for a million integers, 1 s for a million texts, and more
+    /// for lists and tuples (measured on two busy cores).
     pub fn sort(&self) -> Output<M, ListSortRequest, ()> {
         self.remote.once(Ok(ListSortRequest { reverse: false }), |_, _| Ok(()))
     }
@@ -145,8 +145,8 @@ impl<T, M: Mode> List<T, M> {
 
     /// Puts the whole content there `count` times: Python's `l *= count`. 0 or less removes everything.
     ///
-    /// Refused with [`Reason::Quota`](crate::Reason::Quota) if there is no room, or if one call would add more than 64 MiB,
-    /// as the limits count.
+    /// Refused with [`Reason::Quota`](crate::Reason::Quota) if there is no room, or if one call would add more than 64
+    /// MiB, as the limits count.
     pub fn repeat(&self, count: i64) -> Output<M, ListRepeatRequest, ()> {
         self.remote.once(Ok(ListRepeatRequest { count }), |_, _| Ok(()))
     }
@@ -167,8 +167,8 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
         self.remote.once(datum(value).map(|value| ListSetRequest { index, value }), |_, _| Ok(()))
     }
 
-    /// Puts an element in front of the one at an index: Python's `l.insert(index, value)`. An index beyond either end means
-    /// that end.
+    /// Puts an element in front of the one at an index: Python's `l.insert(index, value)`. An index beyond either end
+    /// means that end.
     pub fn insert(&self, index: i64, value: &T) -> Output<M, ListInsertRequest, ()> {
         self.remote.once(datum(value).map(|value| ListInsertRequest { index, value }), |_, _| Ok(()))
     }
@@ -180,8 +180,8 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
 
     /// Puts many elements at the end, in order: Python's `l.extend(values)`, or `l += values`.
     ///
-    /// Up to about 256 KiB are one call, applied as a whole or not at all; more are sent in several calls, each of them so.
-    /// What others append meanwhile then comes between. To add more as a whole, replace the slice behind the end:
+    /// Up to about 256 KiB are one call, applied as a whole or not at all; more are sent in several calls, each of them
+    /// so. What others append meanwhile then comes between. To add more as a whole, replace the slice behind the end:
     /// `set_slice(i64::MAX.., values)`.
     pub fn extend(&self, values: impl IntoIterator<Item = T>) -> M::Output<Extend<M>> {
         self.remote.run(Extend { remote: self.remote.clone(), values: data(values).map(Vec::into_iter) })
@@ -241,8 +241,8 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
         self.index_within(value, ..)
     }
 
-    /// The index of the first element within a slice that is equal to a value: Python's `l.index(value, start, stop)`. It is
-    /// counted from the start of the list.
+    /// The index of the first element within a slice that is equal to a value: Python's `l.index(value, start, stop)`.
+    /// It is counted from the start of the list.
     ///
     /// Refused with [`Reason::MissingValue`](crate::Reason::MissingValue) if there is none.
     pub fn index_within<Q: Serialize + ?Sized>(
@@ -294,28 +294,28 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
 
     /// The elements of a slice: Python's `l[start:stop]`.
     ///
-    /// They are those of one moment. What fits a page (256 KiB, unless the manager was told otherwise) is one call. More is
-    /// read in several, and if the list is changed between them so that the rest is not what it was, the slice is read
-    /// again from its start; [`Error::Changing`] if that is so time and again. What is put at the end meanwhile, and what is
-    /// taken from the front behind the reader, is of no matter.
+    /// They are those of one moment. What fits a page (256 KiB, unless the manager was told otherwise) is one call.
+    /// More is read in several, and if the list is changed between them so that the rest is not what it was, the slice
+    /// is read again from its start; [`Error::Changing`] if that is so time and again. What is put at the end
+    /// meanwhile, and what is taken from the front behind the reader, is of no matter.
     pub fn get_slice(&self, range: impl RangeBounds<i64>) -> M::Output<GetSlice<T, Vec<T>, M>> {
         self.get_slice_step(range, 1)
     }
 
     /// Every `step`-th element of a slice: Python's `l[start:stop:step]`, read as with [`get_slice`](Self::get_slice).
     ///
-    /// The range goes from its start to its end in the direction of the step: `(.., -1)` is the whole list backwards, and
-    /// `(5..2, -1)` are the elements at 5, 4 and 3. Refused with [`Reason::Malformed`](crate::Reason::Malformed) if the step
-    /// is 0.
+    /// The range goes from its start to its end in the direction of the step: `(.., -1)` is the whole list backwards,
+    /// and `(5..2, -1)` are the elements at 5, 4 and 3. Refused with [`Reason::Malformed`](crate::Reason::Malformed) if
+    /// the step is 0.
     pub fn get_slice_step(&self, range: impl RangeBounds<i64>, step: i64) -> M::Output<GetSlice<T, Vec<T>, M>> {
         self.read(slice(&range, step), |elements| elements)
     }
 
-    /// Replaces a slice by any number of elements: Python's `l[start:stop] = values`. An empty slice is a place to insert
-    /// them.
+    /// Replaces a slice by any number of elements: Python's `l[start:stop] = values`. An empty slice is a place to
+    /// insert them.
     ///
-    /// It is one call, also where it is large: refused with [`Reason::ValueTooLarge`](crate::Reason::ValueTooLarge) if the
-    /// values do not fit one request.
+    /// It is one call, also where it is large: refused with [`Reason::ValueTooLarge`](crate::Reason::ValueTooLarge) if
+    /// the values do not fit one request.
     pub fn set_slice(
         &self,
         range: impl RangeBounds<i64>,
@@ -325,10 +325,11 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
     }
 
     /// Replaces every `step`-th element of a slice: Python's `l[start:stop:step] = values`. See
-    /// [`get_slice_step`](Self::get_slice_step) for what the range means, and [`set_slice`](Self::set_slice) for the size.
+    /// [`get_slice_step`](Self::get_slice_step) for what the range means, and [`set_slice`](Self::set_slice) for the
+    /// size.
     ///
-    /// Refused with [`Reason::Malformed`](crate::Reason::Malformed) if the step is 0, or is not 1 and there are not as many
-    /// values as elements: Python's `ValueError`.
+    /// Refused with [`Reason::Malformed`](crate::Reason::Malformed) if the step is 0, or is not 1 and there are not as
+    /// many values as elements: Python's `ValueError`.
     pub fn set_slice_step(
         &self,
         range: impl RangeBounds<i64>,
@@ -345,8 +346,8 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
         self.get_slice(..)
     }
 
-    /// A plain copy, for example a `VecDeque<T>`: Python's `l.copy()`, which is no proxy either. It is of one moment: see
-    /// [`get_slice`](Self::get_slice).
+    /// A plain copy, for example a `VecDeque<T>`: Python's `l.copy()`, which is no proxy either. It is of one moment:
+    /// see [`get_slice`](Self::get_slice).
     pub fn copy<C: FromIterator<T>>(&self) -> M::Output<GetSlice<T, C, M>> {
         self.read(slice(&(..), 1), C::from_iter)
     }
@@ -370,8 +371,8 @@ fn some<T: DeserializeOwned>(value: Option<Datum>) -> Result<T> {
     Ok(from_datum(value.unwrap_or_default())?)
 }
 
-/// A range as a slice. A range can leave out its start and include its end, where a slice does the opposite: the neighbour
-/// takes its place, and what is beyond an end must not be taken for an index that counts from the other.
+/// A range as a slice. A range can leave out its start and include its end, where a slice does the opposite: the
+/// neighbour takes its place, and what is beyond an end must not be taken for an index that counts from the other.
 fn slice(range: &impl RangeBounds<i64>, step: i64) -> ListSlice {
     let (forward, last) = if step < 0 { (-1, 0) } else { (1, -1) };
     let start = match range.start_bound() {

@@ -164,7 +164,8 @@ promise!(a_list_is_sorted_reversed_and_repeated, SHARED, |_server, manager| {
     use Any::{Boolean, Float, Integer, Text};
     let list: List<Any> = wait!(manager.new_list()).unwrap();
     const TWO_TO_53: i64 = 1 << 53;
-    wait!(list.extend([Integer(TWO_TO_53 + 1), Float(TWO_TO_53 as f64), Boolean(true), Integer(1), Float(0.5)])).unwrap();
+    let mixed = [Integer(TWO_TO_53 + 1), Float(TWO_TO_53 as f64), Boolean(true), Integer(1), Float(0.5)];
+    wait!(list.extend(mixed)).unwrap();
     wait!(list.sort()).unwrap();
     let sorted = [Float(0.5), Boolean(true), Integer(1), Float(TWO_TO_53 as f64), Integer(TWO_TO_53 + 1)];
     assert_eq!(wait!(list.to_vec()).unwrap(), sorted);
