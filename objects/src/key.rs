@@ -294,17 +294,17 @@ fn same_as_float(datum: &Datum, float: f64) -> bool {
 }
 
 /// 2 to the power of 63: the first integer that an `i64` cannot hold.
-const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+pub(crate) const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// The integer of 64 bits that this float is, if it is one.
-fn exact_integer(float: f64) -> Option<i64> {
+pub(crate) fn exact_integer(float: f64) -> Option<i64> {
     let integer = float as i64;
     // The cast saturates: what is too large would come out as a neighbour of 2^63 and convert back to it.
     (float < TWO_TO_63 && integer as f64 == float).then_some(integer)
 }
 
 /// A float that is an integer of more than 64 bits, in the form of `Datum::BigInteger`.
-struct BigFloat {
+pub(crate) struct BigFloat {
     bytes: [u8; Self::LEN],
     start: usize,
 }
@@ -314,7 +314,7 @@ impl BigFloat {
     const LEN: usize = 129;
 
     /// Every finite float of that size is an integer: its last bit counts at least 2^11.
-    fn new(float: f64) -> Option<Self> {
+    pub(crate) fn new(float: f64) -> Option<Self> {
         if !float.is_finite() || exact_integer(float).is_some() || float.abs() < TWO_TO_63 {
             return None;
         }
@@ -333,7 +333,7 @@ impl BigFloat {
         Some(Self { bytes, start })
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 }

@@ -17,10 +17,13 @@ pub mod catalog;
 pub mod dict;
 mod door;
 mod key;
+pub mod list;
 mod number;
 mod object;
+mod order;
 mod ordered_map;
 mod page;
+mod slice;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod value;

@@ -1,5 +1,7 @@
 //! Answers that are given a page at a time.
 
+use alloc::vec::Vec;
+
 use prost::Message;
 
 /// How much of a page is left.
@@ -19,6 +21,19 @@ impl Page {
         const KEY: usize = 1;
         let len = item.encoded_len();
         self.left = self.left.saturating_sub(KEY + prost::length_delimiter_len(len) + len);
+    }
+
+    /// As many of the items as fit: at least the first.
+    pub(crate) fn fill<'a, T: Message + Clone + 'a>(&mut self, items: impl Iterator<Item = &'a T>) -> Vec<T> {
+        let mut filled = Vec::new();
+        for item in items {
+            self.count(item);
+            filled.push(item.clone());
+            if self.is_full() {
+                break;
+            }
+        }
+        filled
     }
 
     /// Whether the page has reached its size.

@@ -1,5 +1,7 @@
 //! Arbitrary data and ops for tests, here and in other crates.
 
+mod list;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -55,12 +55,13 @@ impl Reason {
             }
             Self::UnknownOp => UNIMPLEMENTED,
             Self::WrongKind | Self::WrongType => FAILED_PRECONDITION,
-            Self::Overflow => OUT_OF_RANGE,
+            Self::Overflow | Self::IndexOutOfRange => OUT_OF_RANGE,
             Self::NanKey | Self::InvalidName | Self::ValueTooLarge | Self::Malformed => INVALID_ARGUMENT,
             Self::Quota => RESOURCE_EXHAUSTED,
             Self::Poisoned => INTERNAL,
             Self::Exists => ALREADY_EXISTS,
             Self::Unauthenticated => UNAUTHENTICATED,
+            Self::MissingValue => NOT_FOUND,
         }
     }
 }

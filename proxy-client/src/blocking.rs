@@ -14,6 +14,9 @@ pub type Manager = crate::proxy::Manager<threads::Blocking>;
 /// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
 pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
 
+/// A shared sequence: see [`proxy::List`](crate::proxy::List).
+pub type List<T> = crate::proxy::List<T, threads::Blocking>;
+
 /// A shared cell: see [`proxy::Value`](crate::proxy::Value).
 pub type Value<T> = crate::proxy::Value<T, threads::Blocking>;
 

@@ -61,6 +61,15 @@ pub enum Error {
         /// What was to be asked.
         op: &'static str,
     },
+    /// A list that takes several pages was changed between them each time that it was read, so that what was read is not
+    /// of one moment.
+    #[error(
+        "the list was changed between its pages in each of {attempts} attempts to read it as of one moment: read it in slices that fit a page, or while nobody changes what is in it"
+    )]
+    Changing {
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// There is no manager to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -68,6 +68,9 @@ pub type Manager = proxy::Manager<session::tasks::Async>;
 /// A shared mapping, for async programs: see [`proxy::Dict`].
 pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
 
+/// A shared sequence, for async programs: see [`proxy::List`].
+pub type List<T> = proxy::List<T, session::tasks::Async>;
+
 /// A shared cell, for async programs: see [`proxy::Value`].
 pub type Value<T> = proxy::Value<T, session::tasks::Async>;
 

@@ -5,12 +5,14 @@
 //! runtime, where a call returns its result.
 
 mod dict;
+mod list;
 mod manager;
 mod reference;
 mod remote;
 mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
+pub use list::{Extend, GetSlice, List};
 pub use manager::{Manager, Open, Status};
 pub use reference::{Proxy, Reference};
 pub use remote::{Single, Tokens};

@@ -19,7 +19,7 @@ use std::time::Duration;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
 
-use body::Body;
+pub(crate) use body::Body;
 pub(crate) use calls::Asked;
 
 use crate::error::{Error, Result};

@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<Body>() == size_of::<Bytes>());
 impl Body {
     /// Keeps `message`, which lies in `buffer`.
     #[inline]
-    pub(super) fn keep(message: &[u8], buffer: &Bytes) -> Self {
+    pub(crate) fn keep(message: &[u8], buffer: &Bytes) -> Self {
         let mut bytes = [0; SHORT];
         match bytes.get_mut(..message.len()) {
             Some(here) => {
