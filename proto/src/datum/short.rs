@@ -27,8 +27,8 @@ impl Datum {
 
 /// A text, if it is UTF-8.
 ///
-/// `from_utf8` takes 16 bytes at a time where they are aligned, and else one: a text that is padded with zeros, which end
-/// nothing that was begun, is seen through in a third of the time.
+/// `from_utf8` takes 16 bytes at a time where they are aligned, and else one. Padded with zeros, which end nothing that was
+/// begun, a text of 7 to 24 bytes takes it a sixth to nearly a half less.
 #[inline]
 fn short_text(text: &[u8]) -> Option<CompactString> {
     #[repr(align(16))]

@@ -207,5 +207,8 @@ fn a_long_datum_is_not_taken_for_a_short_one() {
     }
     content.extend([0x6a, 0x03, b'a', b'a', b'a']);
     assert_eq!(varint(content.len() as u64, 0), [0xfc, 0x32]);
-    AsProst::check(&[&[0x0a], &*delimited(&content)].concat()).unwrap();
+    let message = [&[0x0a], &*delimited(&content)].concat();
+    AsProst::check(&message).unwrap();
+    // Cut where the short one would end.
+    AsProst::check(&message[..2 + 0xfc]).unwrap();
 }
