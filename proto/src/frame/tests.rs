@@ -41,6 +41,19 @@ fn a_call_is_written_and_read_as_prost_does() {
 }
 
 #[test]
+fn a_call_of_any_length_is_written_as_prost_does() {
+    for len in 0..200 {
+        let request = DictGetRequest { key: Some(crate::Datum::Bytes(vec![7; len].into())) };
+        let mut out = BytesMut::new();
+        put_call(&mut out, u64::MAX, u64::MAX, u32::MAX, u32::MAX, &request);
+        let (handle, op) = (u32::MAX, u32::MAX);
+        let call = Call { sequence: u64::MAX, handle, op, request: request.encode_to_vec().into() };
+        let frame = ClientFrame { received: u64::MAX, frame: Some(Client::Call(call)) };
+        assert_eq!(body(&out), frame.encode_to_vec(), "{len} bytes");
+    }
+}
+
+#[test]
 fn a_reply_is_written_and_read_as_prost_does() {
     for sequence in NUMBERS {
         for index in NUMBERS {

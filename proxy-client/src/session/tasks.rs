@@ -237,6 +237,8 @@ impl<E: Exchange> Call<E> {
                 let call_driver = !alone && calls.call_driver();
                 let flush = !alone && calls.should_flush();
                 drop(calls);
+                // Before others are woken, who may panic: from here on the call is known to be one.
+                self.state = State::Asked(asked);
                 drop(kept);
                 if call_driver {
                     shared.driver.wake_by_ref();
@@ -244,7 +246,6 @@ impl<E: Exchange> Call<E> {
                 if flush {
                     shared.flush();
                 }
-                self.state = State::Asked(asked);
                 Poll::Ready(Ok(()))
             }
             Err(not_asked) => {
