@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .service_generator(Box::new(Services {
             pool,
+            kinds: Vec::new(),
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
         }))
         .compile_fds(compiler.file_descriptor_set())?;
@@ -46,6 +47,8 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 /// Writes the op table of each service that has a kind, and tonic's server for each that has none.
 struct Services {
     pool: DescriptorPool,
+    /// Number and name of each kind, as they come.
+    kinds: Vec<(u32, String)>,
     tonic: Box<dyn ServiceGenerator>,
 }
 
@@ -91,6 +94,7 @@ impl ServiceGenerator for Services {
                 panic!("{}: two ops have number {}", service.proto_name, twice[0].0);
             }
             op_table(&service, kind, &ops, code).expect("writing to a String");
+            self.kinds.push((kind, snake(noun(&service))));
         } else if service.methods.iter().all(|m| !m.client_streaming && !m.server_streaming) {
             // The session stream is not among these: its bytes are handled without tonic.
             code.push_str("#[cfg(feature = \"grpc\")]\n");
@@ -103,13 +107,19 @@ impl ServiceGenerator for Services {
         }
     }
 
+    fn finalize_package(&mut self, _: &str, code: &mut String) {
+        self.kinds.sort_unstable();
+        code.push_str("/// Number and name of each kind, the manager itself first.\n");
+        writeln!(code, "pub const KINDS: &[(u32, &str)] = &{:?};", self.kinds).expect("writing to a String");
+    }
+
     fn finalize(&mut self, code: &mut String) {
         self.tonic.finalize(code);
     }
 }
 
 fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut String) -> std::fmt::Result {
-    let noun = service.proto_name.strip_suffix("Service").expect("services are called NounService");
+    let noun = noun(service);
     let module = snake(noun);
     let methods = || ops.iter().map(|&(number, at)| (number, &service.methods[at]));
     let has_spec = noun != "Manager";
@@ -180,6 +190,10 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "type Response = {};\n}}", m.output_type)?;
     }
     Ok(())
+}
+
+fn noun(service: &Service) -> &str {
+    service.proto_name.strip_suffix("Service").expect("services are called NounService")
 }
 
 fn snake(noun: &str) -> String {

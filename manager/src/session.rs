@@ -10,8 +10,9 @@ use holdfast_objects::{Answer, Ended, SessionId};
 use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Unreadable};
 use holdfast_proto::{
-    CloseResponse, CreateRequest, CreateResponse, DeleteResponse, OpenResponse, Reason, Refusal, ShareRequest,
-    ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, manager,
+    CloseResponse, CreateRequest, CreateResponse, DeleteResponse, DescribeRequest, DescribeResponse, ExistsResponse,
+    OpenResponse, Reason, Refusal, RenameResponse, ShareRequest, ShareResponse, StatusResponse, TakeUpRequest,
+    TakeUpResponse, describe_request, manager,
 };
 use slab::Slab;
 use uuid::Uuid;
@@ -163,6 +164,16 @@ impl Session {
                 Reply::TakeUp(TakeUpResponse { handle: self.keep(slot) })
             }
             Ask::Status(_) => Reply::Status(self.status()),
+            Ask::List(request) => Reply::List(self.store.registry.list(&request, self.store.limits.page_bytes)),
+            Ask::Exists(request) => {
+                let kind = self.store.registry.find(&request.name).map(|slot| slot.kind());
+                Reply::Exists(ExistsResponse { exists: kind.is_some(), kind: kind.unwrap_or_default() })
+            }
+            Ask::Rename(request) => {
+                self.store.registry.rename(&request)?;
+                Reply::Rename(RenameResponse {})
+            }
+            Ask::Describe(request) => Reply::Describe(self.describe(request)?),
         })
     }
 
@@ -181,6 +192,30 @@ impl Session {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+
+    fn describe(&self, request: DescribeRequest) -> Result<DescribeResponse, Refusal> {
+        let slot = match request.object {
+            Some(describe_request::Object::Handle(handle)) => self.handles[self.key(handle)?].clone(),
+            Some(describe_request::Object::Name(name)) => self.store.registry.demand(&name)?,
+            None => {
+                let problem = "the request names no object: set its field \"handle\" or \"name\"";
+                return Err(Refusal::new(Reason::Malformed, problem));
+            }
+        };
+        let facts = slot.facts()?;
+        let name = slot.name();
+        // The one in hand, and those of the registry.
+        let ours = 1 + if name.is_some() { Registry::REFERENCES } else { 0 };
+        Ok(DescribeResponse {
+            kind: slot.kind(),
+            name: name.map(|name| (*name).to_owned()),
+            bytes: facts.bytes,
+            elements: facts.elements,
+            references: Arc::strong_count(&slot).saturating_sub(ours) as u64,
+            age_ms: u64::try_from(slot.age().as_millis()).unwrap_or(u64::MAX),
+            poisoned: facts.poisoned,
+        })
     }
 
     fn check_handles(&self) -> Result<(), Refusal> {

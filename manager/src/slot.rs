@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use holdfast_objects::catalog::AnyObject;
 use holdfast_proto::{Reason, Refusal};
@@ -20,6 +21,20 @@ pub(crate) struct Slot {
     kind: u32,
     state: Mutex<State>,
     usage: Arc<Usage>,
+    /// What the registry calls it now. Only the registry writes it.
+    name: Mutex<Option<Arc<str>>>,
+    made: Instant,
+}
+
+/// What there is to know about an object without asking it anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The bytes of user data in it.
+    pub(crate) bytes: u64,
+    /// How many elements it has, if its kind has any.
+    pub(crate) elements: Option<u64>,
+    /// Whether a fault in it was caught.
+    pub(crate) poisoned: bool,
 }
 
 #[derive(Debug)]
@@ -33,12 +48,43 @@ impl Slot {
     /// Puts an object in a slot. Its place among the objects has been taken from `usage`, and is given back at the end.
     pub(crate) fn new(object: AnyObject, usage: Arc<Usage>) -> Self {
         usage.add_bytes(object.bytes());
-        Self { kind: object.kind(), state: Mutex::new(State::Live(object)), usage }
+        Self {
+            kind: object.kind(),
+            state: Mutex::new(State::Live(object)),
+            usage,
+            name: Mutex::new(None),
+            made: Instant::now(),
+        }
     }
 
     /// The number of the object's kind.
     pub(crate) fn kind(&self) -> u32 {
         self.kind
+    }
+
+    /// What the registry calls it.
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
+        self.name.lock().clone()
+    }
+
+    /// The registry calls it something else, or nothing, from now on.
+    pub(crate) fn set_name(&self, name: Option<Arc<str>>) {
+        *self.name.lock() = name;
+    }
+
+    /// How long it has been there.
+    pub(crate) fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+
+    /// What there is to know about the object. Waits for the input that is being applied to it.
+    pub(crate) fn facts(&self) -> Result<Facts, Refusal> {
+        self.state.lock().facts().ok_or_else(deleted)
+    }
+
+    /// The same, unless it has just been deleted or an input is being applied to it.
+    pub(crate) fn facts_at_once(&self) -> Option<Facts> {
+        self.state.try_lock()?.facts()
     }
 
     /// Does one thing with the object, alone with it.
@@ -47,7 +93,7 @@ impl Slot {
         let object = match &mut *state {
             State::Live(object) => object,
             State::Poisoned(fault) => return Err(poisoned(fault)),
-            State::Deleted => return Err(Refusal::new(Reason::UnknownObject, "the object was deleted: open it again")),
+            State::Deleted => return Err(deleted()),
         };
         let before = object.bytes();
         match catch_unwind(AssertUnwindSafe(|| act(object))) {
@@ -79,6 +125,16 @@ impl Slot {
     }
 }
 
+impl State {
+    fn facts(&self) -> Option<Facts> {
+        match self {
+            Self::Live(object) => Some(Facts { bytes: object.bytes(), elements: object.elements(), poisoned: false }),
+            Self::Poisoned(_) => Some(Facts { poisoned: true, ..Facts::default() }),
+            Self::Deleted => None,
+        }
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         if let State::Live(object) = self.state.get_mut() {
@@ -86,6 +142,10 @@ impl Drop for Slot {
         }
         self.usage.remove_object();
     }
+}
+
+fn deleted() -> Refusal {
+    Refusal::new(Reason::UnknownObject, "the object was deleted: open it again")
 }
 
 fn poisoned(fault: &str) -> Refusal {

@@ -161,6 +161,12 @@ macro_rules! catalogue {
             pub fn bytes(&self) -> u64 {
                 match self { $(Self::$Kind(object) => object.bytes()),+ }
             }
+
+            /// How many elements it has, if its kind has any.
+            #[must_use]
+            pub fn elements(&self) -> Option<u64> {
+                match self { $(Self::$Kind(object) => object.elements()),+ }
+            }
         }
 
         #[cfg(any(test, feature = "testing"))]

@@ -126,6 +126,10 @@ impl Object for Dict {
     fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    fn elements(&self) -> Option<u64> {
+        Some(self.entries.len() as u64)
+    }
 }
 
 /// What writes.

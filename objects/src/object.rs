@@ -42,6 +42,12 @@ pub trait Object: Sized + Send + fmt::Debug {
 
     /// The bytes of user data in it, as the limits count them.
     fn bytes(&self) -> u64;
+
+    /// How many elements it has, for listings. `None` for a kind that has no elements. Must be cheap: it is asked for every
+    /// object of a listing.
+    fn elements(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What becomes of an input, as seen by its caller.

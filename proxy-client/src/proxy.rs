@@ -5,11 +5,13 @@
 //! runtime, where a call returns its result.
 
 mod dict;
+mod listing;
 mod manager;
 mod remote;
 mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
+pub use listing::{Describe, Description, Kind, Listed, Names, UnknownKind};
 pub use manager::{Manager, Open, Status};
 pub use remote::{Single, Tokens};
 pub use value::Value;

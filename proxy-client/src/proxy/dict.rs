@@ -16,6 +16,7 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::listing::Describe;
 use super::remote::{Holds, Remote, Tokens, decode};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
@@ -61,6 +62,11 @@ impl<K, V, M: Mode> Dict<K, V, M> {
     /// A [`Token`](crate::Token) with which another process can open this dict, `uses` times, within `lifetime` (at most a day).
     pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
         self.remote.share(dict::KIND, uses, lifetime)
+    }
+
+    /// What the manager knows about this dict: its name, its size, how many refer to it, its age.
+    pub fn describe(&self) -> M::Output<Describe<M>> {
+        self.remote.describe()
     }
 
     /// How many entries there are.

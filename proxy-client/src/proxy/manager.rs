@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
-    CreateRequest, CreateResponse, DeleteRequest, OpenMode, OpenRequest, OpenResponse, StatusRequest, StatusResponse,
-    TakeUpRequest, TakeUpResponse, ValueSpec, dict, value,
+    CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, OpenMode, OpenRequest, OpenResponse,
+    RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec, describe_request, dict,
+    value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::listing::{Description, Kind, Names};
 use super::remote::{Holds, Remote, check_token, decode};
 use super::{Dict, Output, Value};
 use crate::child::Child;
@@ -229,6 +231,53 @@ impl<M: Mode> Manager<M> {
     /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
     pub fn delete(&self, name: &str) -> Output<M, DeleteRequest, ()> {
         self.remote.once(Ok(DeleteRequest { name: name.to_owned() }), |_, _| Ok(()))
+    }
+
+    /// The objects whose names begin with `prefix`, in the order of the bytes of their names; all for the empty prefix.
+    ///
+    /// They are read page by page while others go on, so this is not one moment: a name that is there from the first page to
+    /// the last is listed once; one that is made, deleted or renamed meanwhile may be listed or not.
+    pub fn names(&self, prefix: &str) -> M::Output<Names<M>> {
+        self.remote.run(Names::new(self.remote.clone(), prefix, None))
+    }
+
+    /// The same, of one kind alone: `manager.names_of("jobs/", "dict".parse()?)`.
+    pub fn names_of(&self, prefix: &str, kind: Kind) -> M::Output<Names<M>> {
+        self.remote.run(Names::new(self.remote.clone(), prefix, Some(kind)))
+    }
+
+    /// The type of the object of that name, if there is one.
+    pub fn exists(&self, name: &str) -> Output<M, ExistsRequest, Option<Kind>> {
+        self.remote
+            .once(Ok(ExistsRequest { name: name.to_owned() }), |found, _| Ok(found.exists.then(|| found.kind.into())))
+    }
+
+    /// Gives the object named `from` the name `to`. Nobody finds it under both names, or under neither; proxies stay good.
+    ///
+    /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none,
+    /// [`Reason::Exists`](crate::Reason::Exists) if the name is taken, and
+    /// [`Reason::InvalidName`](crate::Reason::InvalidName).
+    pub fn rename(&self, from: &str, to: &str) -> Output<M, RenameRequest, ()> {
+        self.rename_as(from, to, false)
+    }
+
+    /// The same, but an object that has the name `to` is deleted for it, as by [`delete`](Self::delete): Python's
+    /// `os.replace`.
+    pub fn replace(&self, from: &str, to: &str) -> Output<M, RenameRequest, ()> {
+        self.rename_as(from, to, true)
+    }
+
+    fn rename_as(&self, from: &str, to: &str, replace: bool) -> Output<M, RenameRequest, ()> {
+        let request = RenameRequest { from: from.to_owned(), to: to.to_owned(), replace };
+        self.remote.once(Ok(request), |_, _| Ok(()))
+    }
+
+    /// What the manager knows about the object of that name, which is not opened for it.
+    ///
+    /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
+    pub fn describe(&self, name: &str) -> Output<M, DescribeRequest, Description> {
+        let object = Some(describe_request::Object::Name(name.to_owned()));
+        self.remote.once(Ok(DescribeRequest { object }), |response, _| Ok(response.into()))
     }
 
     /// What the manager holds at the moment. Also the cheapest way to see that it lives.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::ops::Request;
-use holdfast_proto::{ShareRequest, ShareResponse};
+use holdfast_proto::{DescribeRequest, ShareRequest, ShareResponse, describe_request};
 use prost::Message;
 
+use super::listing::Describe;
 use crate::child::Child;
 use crate::error::{ConnectError, Error, Result};
 use crate::session::{Asking, Exchange, Heard, Mode, SessionLike, Step};
@@ -102,10 +103,20 @@ impl<M: Mode> Remote<M> {
 
     /// Makes a token for this object.
     pub(crate) fn share(&self, kind: u32, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        let manager = Self::manager(self.session().clone(), self.timeout);
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let request = ShareRequest { handle: self.handle.number, uses, lifetime_ms };
-        self.run(Tokens { manager, object: self.clone(), kind, request })
+        self.run(Tokens { manager: self.of_session(), object: self.clone(), kind, request })
+    }
+
+    /// Asks the manager about this object.
+    pub(crate) fn describe(&self) -> M::Output<Describe<M>> {
+        let request = DescribeRequest { object: Some(describe_request::Object::Handle(self.handle.number)) };
+        self.run(Describe { manager: self.of_session(), _object: self.clone(), request })
+    }
+
+    /// The manager itself, to be asked about this object.
+    fn of_session(&self) -> Self {
+        Self::manager(self.session().clone(), self.timeout)
     }
 }
 
