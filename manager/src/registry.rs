@@ -53,7 +53,7 @@ impl Registry {
         let found = self.named.get(name).map(|slot| slot.clone());
         // What a rename has changed in the map was changed under the lock of a shard, which the look-up has had after it:
         // it sees that the count is another one now.
-        if before % 2 == 0 && self.renames.load(Ordering::Acquire) == before {
+        if before.is_multiple_of(2) && self.renames.load(Ordering::Acquire) == before {
             return found;
         }
         self.order.read().get(name).cloned()

@@ -11,12 +11,13 @@ use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Unreadable};
 use holdfast_proto::{
     CloseResponse, CreateRequest, CreateResponse, DeleteResponse, DescribeRequest, DescribeResponse, ExistsResponse,
-    OpenResponse, Reason, Refusal, RenameResponse, ShareRequest, ShareResponse, StatusResponse, TakeUpRequest,
-    TakeUpResponse, describe_request, manager,
+    Limit, LimitsResponse, OpenResponse, Reason, Refusal, RenameResponse, ShareRequest, ShareResponse, StatusResponse,
+    TakeUpRequest, TakeUpResponse, describe_request, manager,
 };
 use slab::Slab;
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::registry::Registry;
@@ -30,6 +31,7 @@ pub(crate) struct Store {
     pub(crate) registry: Registry,
     pub(crate) tokens: Tokens,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) admission: Arc<Admission>,
     /// New at each start.
     pub(crate) incarnation: Uuid,
     sessions: AtomicUsize,
@@ -42,6 +44,7 @@ impl Store {
             engine: Engine::new(limits.clone()),
             registry: Registry::new(limits.name_bytes),
             tokens: Tokens::new(limits.tokens),
+            admission: Admission::new(limits.clone()),
             incarnation: Uuid::now_v7(),
             sessions: AtomicUsize::new(0),
             limits,
@@ -174,6 +177,7 @@ impl Session {
                 Reply::Rename(RenameResponse {})
             }
             Ask::Describe(request) => Reply::Describe(self.describe(request)?),
+            Ask::Limits(_) => Reply::Limits(self.limits()),
         })
     }
 
@@ -216,6 +220,28 @@ impl Session {
             age_ms: u64::try_from(slot.age().as_millis()).unwrap_or(u64::MAX),
             poisoned: facts.poisoned,
         })
+    }
+
+    fn limits(&self) -> LimitsResponse {
+        let store = &self.store;
+        let (connections, unauthenticated) = store.admission.count();
+        let used = |name: &str| {
+            Some(match name {
+                "connections" => connections as u64,
+                "unauthenticated" => unauthenticated as u64,
+                "host_connections" => store.admission.most_of_a_host() as u64,
+                "sessions" => store.sessions.load(Ordering::Relaxed) as u64,
+                "objects" => store.engine.usage().objects() as u64,
+                "handles" => self.handles.len() as u64,
+                "tokens" => store.tokens.len() as u64,
+                "total_bytes" => store.engine.usage().bytes(),
+                _ => return None,
+            })
+        };
+        let limits = store.limits.values();
+        LimitsResponse {
+            limits: limits.map(|(name, value)| Limit { name: name.to_owned(), value, used: used(name) }).collect(),
+        }
     }
 
     fn check_handles(&self) -> Result<(), Refusal> {

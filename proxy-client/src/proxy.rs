@@ -12,7 +12,7 @@ mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use listing::{Describe, Description, Kind, Listed, Names, UnknownKind};
-pub use manager::{Manager, Open, Status};
+pub use manager::{Limit, Manager, Open, Status};
 pub use remote::{Single, Tokens};
 pub use value::Value;
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
-    CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, OpenMode, OpenRequest, OpenResponse,
-    RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec, describe_request, dict,
-    value,
+    CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
+    OpenResponse, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec,
+    describe_request, dict, value,
 };
 use prost::Message;
 use serde::Serialize;
@@ -285,6 +285,11 @@ impl<M: Mode> Manager<M> {
         self.remote.once(Ok(StatusRequest {}), |status, _| Ok(status.into()))
     }
 
+    /// Every limit of the manager, and how much of it is used.
+    pub fn limits(&self) -> Output<M, LimitsRequest, Vec<Limit>> {
+        self.remote.once(Ok(LimitsRequest {}), |response, _| Ok(response.limits.into_iter().map(Limit::from).collect()))
+    }
+
     fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
         let request = spec.map(|spec| {
             let mode = OpenMode::OpenOrCreate.into();
@@ -388,5 +393,25 @@ impl From<StatusResponse> for Status {
     fn from(status: StatusResponse) -> Self {
         let StatusResponse { objects, sessions, bytes, pid, version } = status;
         Self { objects, sessions, bytes, pid, version }
+    }
+}
+
+/// A limit of a manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// Its name, as refusals say it.
+    pub name: String,
+    /// How much there may be.
+    pub value: u64,
+    /// How much there is: in the whole manager, or in this session for what a session has. `None` where the limit is of one
+    /// call, one name, one page or one object.
+    pub used: Option<u64>,
+}
+
+impl From<holdfast_proto::Limit> for Limit {
+    fn from(limit: holdfast_proto::Limit) -> Self {
+        let holdfast_proto::Limit { name, value, used } = limit;
+        Self { name, value, used }
     }
 }
