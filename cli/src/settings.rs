@@ -69,15 +69,19 @@ pub(crate) struct Configuration {
     pub(crate) network: Network,
 }
 
+/// Reads the value of a setting as texts.
+type Get = dyn Fn(&Configuration) -> Vec<String>;
+
+/// Sets the value of a setting to what texts stand for, or says what is wrong with them.
+type Set = dyn Fn(&mut Configuration, &[&str]) -> Result<(), String>;
+
 /// A setting of the configuration, whichever part of it it is in.
 pub(crate) struct Declared {
     /// What the part is called.
     pub(crate) heading: &'static str,
     pub(crate) about: About,
-    /// Its value as texts.
-    pub(crate) get: Box<dyn Fn(&Configuration) -> Vec<String>>,
-    /// Sets its value, or says what is wrong with the texts.
-    set: Box<dyn Fn(&mut Configuration, &[&str]) -> Result<(), String>>,
+    pub(crate) get: Box<Get>,
+    set: Box<Set>,
 }
 
 /// Every setting, in the order in which people read of them.

@@ -465,6 +465,29 @@ fn objects_are_listed_and_deleted_and_the_manager_tells_its_state() {
     home.run(&["list", "--help"]).ended(0, &[]);
 }
 
+/// A manager that has no file descriptor left for another connection.
+#[test]
+fn a_manager_without_file_descriptors_goes_on_and_takes_connections_when_it_has_some_again() {
+    let home = Home::new();
+    let holdfast = env!("CARGO_BIN_EXE_holdfast");
+    let mut command = home.command(Path::new("/bin/sh"));
+    let limited = "ulimit -n 24 && exec \"$0\" serve --print-address --threads=1 --accept-pause=10ms";
+    let serve = Serve::start(command.args(["-c", limited, holdfast]));
+    let address: Address = serve.line().parse().unwrap();
+    let Address::Unix(path) = &address else { panic!("{address} is the default address") };
+    let client = home.connect(&address);
+    // The kernel takes them all, and the manager as many as it can.
+    let waiting: Vec<_> = (0..40).map(|_| std::os::unix::net::UnixStream::connect(path).unwrap()).collect();
+    client.status().unwrap();
+    drop(waiting);
+    home.connect(&address).status().unwrap();
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    finished.ended(0, &["could not be accepted"]);
+    let lines = finished.errors.matches("could not be accepted").count();
+    assert!(lines < 20, "it is logged, but not for every attempt: {lines} times");
+}
+
 #[test]
 fn help_tells_every_exit_code_and_variable() {
     let home = Home::new();

@@ -140,15 +140,15 @@ impl Server {
         for listener in self.listeners {
             let (shared, tracker, workers) = (self.shared.clone(), tracker.clone(), workers.clone());
             accepting.spawn(async move {
-                let mut quiet = Quiet::default();
+                let (mut failures, mut refusals) = (Quiet::default(), Quiet::default());
                 loop {
-                    let accepted = listener.accept(&shared.network).await;
+                    let accepted = listener.accept(&shared.network, &mut failures).await;
                     match shared.store.admission.admit(accepted.source()) {
                         Ok(place) => workers.hand_over(accepted, place, &shared, &tracker),
                         Err(limit) => {
                             let source = accepted.source();
                             accepted.turn_away(limit);
-                            if let Some(unsaid) = quiet.say(Instant::now()) {
+                            if let Some(unsaid) = refusals.say(Instant::now()) {
                                 tracing::warn!(
                                     ?source,
                                     unsaid,

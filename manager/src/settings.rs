@@ -72,7 +72,7 @@ pub struct Setting<T> {
     pub set: fn(&mut T, &[&str]) -> Result<(), String>,
 }
 
-/// What is made of settings: a struct that [`settings!`](crate::settings) has written.
+/// What is made of settings: a struct that [`settings!`](macro@crate::settings) has written.
 pub trait Settings: Default + 'static {
     /// Every setting, in the order of the fields.
     fn settings() -> &'static [Setting<Self>];

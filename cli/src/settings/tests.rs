@@ -146,7 +146,7 @@ fn the_documents_say_what_the_declarations_say() {
         .collect();
     for setting in declared().iter().filter(|setting| setting.heading == "Limits") {
         let default = rows.get(setting.about.field).unwrap_or_else(|| panic!("{} is missing", setting.about.field));
-        let default = default.replace(',', "").replace(' ', "");
+        let default = default.replace([',', ' '], "");
         let expected = setting.default().replace(' ', "");
         assert!(default.starts_with(&expected), "{}: {expected}, not {default}", setting.about.field);
     }

@@ -138,9 +138,8 @@ impl Listener {
         }
     }
 
-    /// The next connection. A failure is waited out and never ends the listener.
-    pub(crate) async fn accept(&self, network: &Network) -> Accepted {
-        let mut quiet = Quiet::default();
+    /// The next connection. A failure is waited out and never ends the listener; `quiet` says when it is logged.
+    pub(crate) async fn accept(&self, network: &Network, quiet: &mut Quiet) -> Accepted {
         loop {
             match self.try_accept(network).await {
                 Ok(accepted) => return accepted,
@@ -230,7 +229,9 @@ mod tests {
         let Ok(Address::Http(authority)) = listener.address() else { panic!("it listens") };
         let _client = TcpStream::connect(authority).await.expect("it listens");
         let network = Network { keepalive_time: Duration::from_secs(77), ..Network::default() };
-        let Accepted::Tcp(stream, _) = listener.accept(&network).await else { panic!("it came over TCP") };
+        let Accepted::Tcp(stream, _) = listener.accept(&network, &mut Quiet::default()).await else {
+            panic!("it came over TCP")
+        };
         let socket = SockRef::from(&stream);
         assert_eq!(socket.keepalive().ok(), Some(true));
         assert_eq!(socket.tcp_keepalive_time().ok(), Some(Duration::from_secs(77)));
