@@ -236,7 +236,7 @@ impl<M: Mode> Manager<M> {
     /// The objects whose names begin with `prefix`, in the order of the bytes of their names; all for the empty prefix.
     ///
     /// They are read page by page while others go on, so this is not one moment: a name that is there from the first page to
-    /// the last is listed once; one that is made, deleted or renamed meanwhile may be listed or not.
+    /// the last is listed once; one that is made, deleted or renamed meanwhile may be listed or not. All are kept in memory.
     pub fn names(&self, prefix: &str) -> M::Output<Names<M>> {
         self.remote.run(Names::new(self.remote.clone(), prefix, None))
     }
