@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .service_generator(Box::new(Services {
             pool: pool.clone(),
+            kinds: Vec::new(),
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
             requests: Vec::new(),
             responses: Vec::new(),
@@ -54,6 +55,8 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 /// Writes the op table of each service that has a kind, and tonic's server for each that has none.
 struct Services {
     pool: DescriptorPool,
+    /// Number and name of each kind, as they come.
+    kinds: Vec<(u32, String)>,
     tonic: Box<dyn ServiceGenerator>,
     /// The request and the response messages of all kinds.
     requests: Vec<String>,
@@ -112,6 +115,7 @@ impl ServiceGenerator for Services {
                 response_writer(&method.output_type, &response, code).expect("writing to a String");
                 self.responses.push(method.output_type.clone());
             }
+            self.kinds.push((kind, snake(noun(&service))));
         } else if service.methods.iter().all(|m| !m.client_streaming && !m.server_streaming) {
             // The session stream is not among these: its bytes are handled without tonic.
             code.push_str("#[cfg(feature = \"grpc\")]\n");
@@ -127,6 +131,9 @@ impl ServiceGenerator for Services {
     fn finalize_package(&mut self, _: &str, code: &mut String) {
         each("request", "crate::fields::VisitRequests", &self.requests, code).expect("writing to a String");
         each("response", "crate::written::VisitResponses", &self.responses, code).expect("writing to a String");
+        self.kinds.sort_unstable();
+        code.push_str("/// Number and name of each kind, the manager itself first.\n");
+        writeln!(code, "pub const KINDS: &[(u32, &str)] = &{:?};", self.kinds).expect("writing to a String");
     }
 
     fn finalize(&mut self, code: &mut String) {
@@ -135,7 +142,7 @@ impl ServiceGenerator for Services {
 }
 
 fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut String) -> std::fmt::Result {
-    let noun = service.proto_name.strip_suffix("Service").expect("services are called NounService");
+    let noun = noun(service);
     let module = snake(noun);
     let methods = || ops.iter().map(|&(number, at)| (number, &service.methods[at]));
     let has_spec = noun != "Manager";
@@ -359,6 +366,10 @@ fn each(what: &str, visitor: &str, messages: &[String], code: &mut String) -> st
 fn camel(name: &str) -> String {
     let capital = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
     name.split('_').map(capital).collect()
+}
+
+fn noun(service: &Service) -> &str {
+    service.proto_name.strip_suffix("Service").expect("services are called NounService")
 }
 
 fn snake(noun: &str) -> String {

@@ -1,11 +1,11 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use holdfast_manager::Limits;
-use holdfast_proto::place::Address;
+use holdfast::{Address, Kind};
+
+use crate::settings::SettingFlags;
 
 /// Shared objects for any processes, in any language.
 #[derive(Debug, Parser)]
@@ -19,7 +19,64 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     // Described by what it takes: a description here would replace the whole of that.
     Serve(ServeArgs),
+
+    /// List the objects that have names: name, kind, number of elements and bytes, with tabs between them.
+    ///
+    /// A dash stands for what an object does not have, or could not tell since a call was being applied to it. Control
+    /// characters in names are escaped as in JSON.
+    #[command(after_long_help = VERB_EXIT_CODES)]
+    List {
+        /// Only names that begin with this
+        #[arg(default_value = "", hide_default_value = true)]
+        prefix: String,
+        /// Only objects of this kind, such as dict
+        #[arg(long)]
+        kind: Option<Kind>,
+        #[command(flatten)]
+        manager: ManagerArgs,
+        /// Print one JSON object on a line for each
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Tell what the manager holds, and how much of each limit is used.
+    #[command(after_long_help = VERB_EXIT_CODES)]
+    Status {
+        #[command(flatten)]
+        manager: ManagerArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Delete an object, at once and for everyone who uses it.
+    #[command(after_long_help = VERB_EXIT_CODES)]
+    Delete {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        manager: ManagerArgs,
+    },
 }
+
+/// Which manager to ask.
+#[derive(Debug, Parser)]
+pub(crate) struct ManagerArgs {
+    /// Where the manager is [default: where `holdfast serve` listens]
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_ADDRESS", hide_env_values = true)]
+    pub(crate) address: Option<Address>,
+    /// The file with the authkey [default: the one of `holdfast serve`]
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_AUTHKEY_FILE", hide_env_values = true)]
+    pub(crate) authkey_file: Option<PathBuf>,
+}
+
+const VERB_EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; standard error says why
+  2  the arguments are wrong
+  6  no session with the manager: it does not run, or the authkey is another
+  7  the manager refused: there is no such object";
 
 /// Run a manager that other processes connect to.
 ///
@@ -35,18 +92,17 @@ pub(crate) enum Command {
 #[derive(Debug, Parser)]
 #[command(after_long_help = EXIT_CODES)]
 pub(crate) struct ServeArgs {
-    /// Where to listen: unix:PATH or http://HOST:PORT. May be given several times.
+    /// The configuration file: TOML, with the settings below as keys [env: HOLDFAST_CONFIG]
     ///
-    /// Port 0 lets the system choose; --print-address tells. Default: unix:$XDG_RUNTIME_DIR/holdfast/manager.sock, or
-    /// unix:/tmp/holdfast-UID/manager.sock where there is no XDG_RUNTIME_DIR.
-    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_ADDRESS")]
-    pub(crate) listen: Vec<Address>,
+    /// A flag goes before its environment variable, that before the file, and that before the default. Without this and
+    /// without the variable, $XDG_CONFIG_HOME/holdfast/manager.toml or ~/.config/holdfast/manager.toml is read, if it
+    /// exists.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
 
-    /// The file with the authkey. It is made on first start, with a random key, readable by you alone.
-    ///
-    /// Default: $XDG_CONFIG_HOME/holdfast/authkey, or ~/.config/holdfast/authkey.
-    #[arg(long, value_name = "PATH", env = "HOLDFAST_AUTHKEY_FILE")]
-    pub(crate) authkey_file: Option<PathBuf>,
+    /// Print the configuration as a file that --config takes, with the origin of each value, and end
+    #[arg(long, conflicts_with = "print_address")]
+    pub(crate) print_config: bool,
 
     /// Print each address on a line of its own, once clients can connect, and nothing else on standard output
     #[arg(long)]
@@ -55,104 +111,20 @@ pub(crate) struct ServeArgs {
     /// Serve the process that started this one, and end with it.
     ///
     /// The socket and the authkey are made in a new folder, which is removed at the end. Prints the address and the path of
-    /// the authkey file, each on a line. Ends when standard input is closed or the parent process ends.
+    /// the authkey file, each on a line. Ends when standard input is closed or the parent process ends. Limits and the like
+    /// are taken from the environment, and from a configuration file only if one is named.
     #[arg(long, conflicts_with_all = ["listen", "authkey_file", "print_address", "insecure_plaintext"])]
     pub(crate) private: bool,
 
-    /// Allow http:// addresses that other machines can reach, although whoever sees the traffic can read and change it
-    #[arg(long)]
-    pub(crate) insecure_plaintext: bool,
-
-    /// Threads that serve connections; each connection stays with one. Default: one for every two CPUs, at most eight
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) threads: Option<u16>,
-
-    /// How long clients may take to leave after a signal to stop, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 5000)]
-    pub(crate) drain_timeout: u64,
-
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
+    pub(crate) settings: SettingFlags,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  stopped by a signal, and every client got its answers
   1  failed; standard error says why
-  2  the arguments are wrong
+  2  an argument, an environment variable or the configuration file is wrong
   3  an address cannot be listened on
   4  the authkey file cannot be used
-  5  stopped by a signal, and some clients were cut off after --drain-timeout, or by a second signal
-
-Environment:
-  HOLDFAST_ADDRESS       as --listen, for clients too
-  HOLDFAST_AUTHKEY_FILE  as --authkey-file, for clients too
-  HOLDFAST_LOG           what is logged on standard error: error, warn (default), info, debug";
-
-/// Limits: what would exceed one is refused with its name; what frees something never is.
-#[derive(Debug, Parser)]
-#[command(next_help_heading = "Limits")]
-pub(crate) struct LimitArgs {
-    /// Connections at once
-    #[arg(long, value_name = "N")]
-    max_connections: Option<usize>,
-    /// Sessions at once
-    #[arg(long, value_name = "N")]
-    max_sessions: Option<usize>,
-    /// Objects at once
-    #[arg(long, value_name = "N")]
-    max_objects: Option<usize>,
-    /// Handles of one session at once
-    #[arg(long, value_name = "N")]
-    max_handles: Option<usize>,
-    /// Tokens at once that wait to be taken up
-    #[arg(long, value_name = "N")]
-    max_tokens: Option<usize>,
-    /// Bytes in the name of an object
-    #[arg(long, value_name = "BYTES")]
-    max_name_bytes: Option<usize>,
-    /// Bytes in one request: a key and its value
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
-    max_value_bytes: Option<u32>,
-    /// Bytes of user data in one object [default: a quarter of the memory]
-    #[arg(long, value_name = "BYTES")]
-    max_object_bytes: Option<u64>,
-    /// Bytes of user data in all objects [default: half of the memory]
-    #[arg(long, value_name = "BYTES")]
-    max_total_bytes: Option<u64>,
-    /// Bytes in one page of a listing
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..=8 << 20))]
-    page_bytes: Option<u32>,
-    /// Unanswered calls of one session at once
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_calls_in_flight: Option<u32>,
-    /// Bytes of replies that wait for one client to read them
-    #[arg(long, value_name = "BYTES")]
-    max_outbound_bytes: Option<usize>,
-}
-
-impl From<LimitArgs> for Limits {
-    fn from(args: LimitArgs) -> Self {
-        let default = Self::default();
-        Self {
-            connections: args.max_connections.unwrap_or(default.connections),
-            sessions: args.max_sessions.unwrap_or(default.sessions),
-            objects: args.max_objects.unwrap_or(default.objects),
-            handles: args.max_handles.unwrap_or(default.handles),
-            tokens: args.max_tokens.unwrap_or(default.tokens),
-            name_bytes: args.max_name_bytes.unwrap_or(default.name_bytes),
-            value_bytes: args.max_value_bytes.map_or(default.value_bytes, |bytes| bytes as usize),
-            object_bytes: args.max_object_bytes.unwrap_or(default.object_bytes),
-            total_bytes: args.max_total_bytes.unwrap_or(default.total_bytes),
-            page_bytes: args.page_bytes.unwrap_or(default.page_bytes),
-            calls_in_flight: args.max_calls_in_flight.unwrap_or(default.calls_in_flight),
-            outbound_bytes: args.max_outbound_bytes.unwrap_or(default.outbound_bytes),
-        }
-    }
-}
-
-impl ServeArgs {
-    pub(crate) fn drain(&self) -> Duration {
-        Duration::from_millis(self.drain_timeout)
-    }
-}
+  5  stopped by a signal, and some clients were cut off after --drain-timeout, or by a second signal";

@@ -5,17 +5,22 @@ use std::process::ExitCode;
 /// How the command ends. Documented in `--help`; numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It was stopped by a signal, and every client got its answers.
-    Drained = 0,
+    /// It was stopped by a signal, and every client got its answers; or it did what it was asked.
+    Done = 0,
     /// It failed for a reason that is not among these.
     Failed = 1,
-    // 2 is what the argument parser ends with when the arguments are wrong.
+    /// The arguments, the environment or the configuration file are wrong. The argument parser ends with it too.
+    Misused = 2,
     /// It could not listen on an address.
     CannotListen = 3,
     /// The authkey file cannot be used.
     BadAuthkeyFile = 4,
     /// It was stopped by a signal, and some clients were cut off.
     Cut = 5,
+    /// There is no session with the manager.
+    Unreachable = 6,
+    /// The manager said no.
+    Refused = 7,
 }
 
 impl From<Exit> for ExitCode {

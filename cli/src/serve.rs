@@ -1,22 +1,37 @@
 //! `holdfast serve`.
 
+use std::env;
 use std::future::Future;
 use std::io::{self, Write};
-use std::thread;
 
-use holdfast_manager::{Config, Limits, Listen, Server, StartError, Stopped, raise_file_limit, run_private};
-use holdfast_proto::place::{Address, create_authkey_file, default_address, default_authkey_file};
+use holdfast_manager::{Config, Listen, Server, StartError, Stopped, raise_file_limit, run_private};
+use holdfast_proto::place::{Address, create_authkey_file};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::ServeArgs;
+use crate::config_file::ConfigFile;
 use crate::exit::Exit;
+use crate::settings::{Configuration, resolve};
 
 /// Runs a manager until it is stopped.
 pub(crate) fn serve(args: ServeArgs) -> Exit {
-    let filter = tracing_subscriber::EnvFilter::builder().with_env_var("HOLDFAST_LOG");
-    let filter = filter.with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
+    let file = ConfigFile::find(args.config, args.private);
+    let resolved = match file.and_then(|file| resolve(&args.settings, |name| env::var_os(name), file.as_ref())) {
+        Ok(resolved) => resolved,
+        Err(problem) => {
+            say(&problem);
+            return Exit::Misused;
+        }
+    };
+    if args.print_config {
+        print(&[resolved.to_toml().trim_end().to_owned()]);
+        return Exit::Done;
+    }
+    let configuration = resolved.configuration;
+    log(&configuration.general.log);
     raise_file_limit();
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -27,29 +42,37 @@ pub(crate) fn serve(args: ServeArgs) -> Exit {
             Ok(signals) => signals,
             Err(error) => return fail(Exit::Failed, &error),
         };
-        if args.private { serve_private(args, signals).await } else { serve_others(args, signals).await }
+        if args.private {
+            serve_private(configuration, signals).await
+        } else {
+            serve_others(configuration, args.print_address, signals).await
+        }
     })
 }
 
-async fn serve_private(args: ServeArgs, signals: Signals) -> Exit {
-    let threads = threads(args.threads);
-    let served = run_private(args.limits.into(), threads, |address, authkey_file| {
+fn log(directives: &str) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).parse_lossy(directives);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
+}
+
+async fn serve_private(configuration: Configuration, signals: Signals) -> Exit {
+    let Configuration { general, limits, network } = configuration;
+    let served = run_private(limits, network, general.threads.into(), |address, authkey_file| {
         print(&[address.to_string(), authkey_file.display().to_string()]);
     });
     unless_signalled(served, signals).await
 }
 
-async fn serve_others(args: ServeArgs, mut signals: Signals) -> Exit {
-    let drain = args.drain();
-    let authkey_file = args.authkey_file.unwrap_or_else(default_authkey_file);
-    let authkey = match create_authkey_file(&authkey_file) {
+async fn serve_others(configuration: Configuration, print_address: bool, mut signals: Signals) -> Exit {
+    let Configuration { general, limits, network } = configuration;
+    let authkey = match create_authkey_file(&general.authkey_file) {
         Ok(authkey) => authkey,
         Err(error) => return fail(Exit::BadAuthkeyFile, &error),
     };
-    let listen = if args.listen.is_empty() { vec![default_address()] } else { args.listen };
-    let listen =
-        listen.into_iter().map(|address| Listen { address, beyond_loopback: args.insecure_plaintext }).collect();
-    let config = Config { listen, authkey, limits: Limits::from(args.limits), threads: threads(args.threads), drain };
+    let beyond_loopback = general.insecure_plaintext;
+    let listen = general.listen.into_iter().map(|address| Listen { address, beyond_loopback }).collect();
+    let (threads, drain) = (general.threads.into(), general.drain_timeout);
+    let config = Config { listen, authkey, limits, network, threads, drain };
     let server = match Server::bind(config) {
         Ok(server) => server,
         Err(error @ (StartError::Listen(..) | StartError::Exposed(_) | StartError::Nowhere)) => {
@@ -57,10 +80,10 @@ async fn serve_others(args: ServeArgs, mut signals: Signals) -> Exit {
         }
         Err(error) => return fail(Exit::Failed, &error),
     };
-    if args.print_address {
+    if print_address {
         print(&server.addresses().iter().map(Address::to_string).collect::<Vec<_>>());
     }
-    introduce(&server, &authkey_file);
+    introduce(&server, &general.authkey_file);
     let (first, again) = tokio::sync::oneshot::channel();
     let served = server.run(async move {
         signals.next().await;
@@ -89,7 +112,7 @@ async fn unless_signalled(served: impl Future<Output = Result<Stopped, StartErro
 
 fn end(served: Result<Stopped, StartError>) -> Exit {
     match served {
-        Ok(Stopped::Drained) => Exit::Drained,
+        Ok(Stopped::Drained) => Exit::Done,
         Ok(Stopped::Cut) => Exit::Cut,
         Err(error) => fail(Exit::Failed, &error),
     }
@@ -109,19 +132,14 @@ fn introduce(server: &Server, authkey_file: &std::path::Path) {
 }
 
 /// Says something to a person. Nobody hearing it is no reason to end, as it would be for `eprintln!`.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "holdfast: {text}");
 }
 
 /// Prints lines for a program, at once. Nobody reading them is no reason to end.
-fn print(lines: &[String]) {
+pub(crate) fn print(lines: &[String]) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{}", lines.join("\n")).and_then(|()| stdout.flush());
-}
-
-fn threads(asked: Option<u16>) -> usize {
-    // Measured: on two CPUs one thread serves more than two, since the clients need the other. See ARCHITECTURE.md.
-    asked.map_or_else(|| (thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 8), usize::from)
 }
 
 /// The signals that stop a manager.

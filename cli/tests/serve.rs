@@ -302,7 +302,7 @@ fn sigterm_and_sigint_stop_it_in_order() {
 #[test]
 fn clients_that_do_not_leave_are_cut_off_in_the_end() {
     let home = Home::new();
-    let (serve, addresses) = home.serve(&["--drain-timeout=100"]);
+    let (serve, addresses) = home.serve(&["--drain-timeout=100ms"]);
     let Address::Unix(path) = &addresses[0] else { panic!("{addresses:?}") };
     // A connection on which nothing is ever said is let go at once; one in the middle of HTTP/2 has to be cut.
     let client = home.connect(&addresses[0]);
@@ -369,6 +369,126 @@ fn a_limit_that_is_set_holds_and_is_named() {
 }
 
 #[test]
+fn a_configuration_file_is_found_and_what_is_wrong_in_it_is_told() {
+    let home = Home::new();
+    fs::create_dir_all(home.path("config/holdfast")).unwrap();
+    let file = home.path("config/holdfast/manager.toml");
+    fs::write(&file, "max_objects = 1\nmax_sessions = 7\n").unwrap();
+    let elsewhere = home.path("other.toml");
+    fs::write(&elsewhere, "max_objects = 2").unwrap();
+
+    let printed = |command: &mut Command| {
+        let finished = Serve::start(command).finish();
+        finished.ended(0, &[]);
+        finished.output
+    };
+    let elsewhere = elsewhere.to_str().unwrap();
+    let mut by_default = home.holdfast(&["serve", "--print-config", "--max-sessions=8"]);
+    let by_default = printed(by_default.env("HOLDFAST_THREADS", "3"));
+    for line in [
+        &*format!("max_objects = 1 # {}:1", file.display()),
+        "max_sessions = 8 # --max-sessions",
+        "threads = 3 # environment: HOLDFAST_THREADS",
+        "max_tokens = 100000 # default",
+    ] {
+        assert!(by_default.lines().any(|printed| printed == line), "{line} in {by_default}");
+    }
+    let named = printed(home.holdfast(&["serve", "--print-config"]).env("HOLDFAST_CONFIG", elsewhere));
+    assert!(named.contains("max_objects = 2 # ") && named.contains("max_sessions = 4096 # default"), "{named}");
+    let flagged = ["serve", "--print-config", "--config", elsewhere];
+    let flagged = printed(home.holdfast(&flagged).env("HOLDFAST_CONFIG", "no such file"));
+    assert!(flagged.contains("max_objects = 2 # "), "{flagged}");
+    assert!(!home.default_authkey_file().exists(), "nothing was started");
+    // What was printed is a configuration: fed back it is the same, but for where it comes from.
+    let again = home.path("again.toml");
+    fs::write(&again, &by_default).unwrap();
+    let again = printed(&mut home.holdfast(&["serve", "--print-config", "--config", again.to_str().unwrap()]));
+    let values = |text: &str| text.lines().map(|line| line.split(" # ").next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(values(&again), values(&by_default));
+
+    // It holds.
+    let (_serve, addresses) = home.serve(&[]);
+    let client = home.connect(&addresses[0]);
+    let _first: Dict<u64, u64> = client.new_dict().unwrap();
+    assert_eq!(client.new_dict::<u64, u64>().unwrap_err().reason(), Some(holdfast::Reason::Quota));
+
+    fs::write(&file, "max_objects = 1\nmax_sesions = 7\n").unwrap();
+    home.run(&["serve"]).ended(2, &["manager.toml:2: ", "max_sesions", "is max_sessions meant?"]);
+    home.run(&["serve", "--config", "no such file"]).ended(2, &["no such file: there is no such configuration file"]);
+    // A manager of one's own is not of this place, and does not read what is here.
+    home.run(&["serve", "--private"]).ended(0, &[]);
+}
+
+#[test]
+fn an_environment_variable_that_is_wrong_is_told_by_its_name() {
+    let home = Home::new();
+    let finished = Serve::start(home.holdfast(&["serve"]).env("HOLDFAST_DRAIN_TIMEOUT", "5")).finish();
+    finished.ended(2, &["HOLDFAST_DRAIN_TIMEOUT", "5s"]);
+    home.run(&["serve", "--drain-timeout", "5"]).ended(2, &["--drain-timeout", "200ms"]);
+}
+
+#[test]
+fn objects_are_listed_and_deleted_and_the_manager_tells_its_state() {
+    let home = Home::new();
+    home.run(&["list"]).ended(6, &["authkey"]);
+    let (serve, addresses) = home.serve(&["--max-objects=10"]);
+    home.run(&["status", "--address", "http://127.0.0.1:1"]).ended(6, &["is `holdfast serve` running"]);
+    let client = home.connect(&addresses[0]);
+    let hits: Dict<u64, u64> = client.dict("a/hits").unwrap();
+    hits.set(&1, &1).unwrap();
+    let odd: Dict<u64, u64> = client.dict("a/t\tb\n").unwrap();
+    client.value::<u64>("b", &1).unwrap();
+
+    let output = |arguments: &[&str]| {
+        let finished = home.run(arguments);
+        finished.ended(0, &[]);
+        finished.output
+    };
+    assert_eq!(output(&["list"]), "a/hits\tdict\t1\t72\na/t\\tb\\n\tdict\t0\t0\nb\tvalue\t-\t24");
+    assert_eq!(output(&["list", "a/h"]), "a/hits\tdict\t1\t72");
+    assert_eq!(output(&["list", "--kind=value"]), "b\tvalue\t-\t24");
+    assert_eq!(output(&["list", "c"]), "");
+    let json = output(&["list", "--json", "b"]);
+    assert_eq!(json, r#"{"bytes":24,"elements":null,"kind":"value","name":"b"}"#);
+    home.run(&["list", "--kind=heap"]).ended(2, &["the kinds are dict"]);
+
+    let status = output(&["status"]);
+    let (pid, objects) = (format!("pid\t{}", serve.child.id()), "objects\t3 of 10");
+    assert!(status.lines().any(|line| line == pid) && status.lines().any(|line| line == objects), "{status}");
+    let status = output(&["status", "--json"]);
+    assert!(status.contains(r#""objects":{"used":3,"value":10}"#), "{status}");
+
+    assert_eq!(output(&["delete", "a/hits"]), "");
+    home.run(&["delete", "a/hits"]).ended(7, &["there is no object named \"a/hits\""]);
+    assert_eq!(hits.get(&1).unwrap_err().reason(), Some(holdfast::Reason::UnknownObject));
+    assert_eq!(odd.len().unwrap(), 0);
+    home.run(&["list", "--help"]).ended(0, &[]);
+}
+
+/// A manager that has no file descriptor left for another connection.
+#[test]
+fn a_manager_without_file_descriptors_goes_on_and_takes_connections_when_it_has_some_again() {
+    let home = Home::new();
+    let holdfast = env!("CARGO_BIN_EXE_holdfast");
+    let mut command = home.command(Path::new("/bin/sh"));
+    let limited = "ulimit -n 24 && exec \"$0\" serve --print-address --threads=1 --accept-pause=10ms";
+    let serve = Serve::start(command.args(["-c", limited, holdfast]));
+    let address: Address = serve.line().parse().unwrap();
+    let Address::Unix(path) = &address else { panic!("{address} is the default address") };
+    let client = home.connect(&address);
+    // The kernel takes them all, and the manager as many as it can.
+    let waiting: Vec<_> = (0..40).map(|_| std::os::unix::net::UnixStream::connect(path).unwrap()).collect();
+    client.status().unwrap();
+    drop(waiting);
+    home.connect(&address).status().unwrap();
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    finished.ended(0, &["could not be accepted"]);
+    let lines = finished.errors.matches("could not be accepted").count();
+    assert!(lines < 20, "it is logged, but not for every attempt: {lines} times");
+}
+
+#[test]
 fn help_tells_every_exit_code_and_variable() {
     let home = Home::new();
     let help = home.run(&["serve", "--help"]);
@@ -377,7 +497,9 @@ fn help_tells_every_exit_code_and_variable() {
     for code in 0..=5 {
         assert!(codes.contains(&format!("  {code}  ")), "{code} in {codes}");
     }
-    for name in ["HOLDFAST_ADDRESS", "HOLDFAST_AUTHKEY_FILE", "HOLDFAST_LOG", "--drain-timeout", "SIGTERM"] {
+    let names =
+        ["HOLDFAST_ADDRESS", "HOLDFAST_AUTHKEY_FILE", "HOLDFAST_LOG", "HOLDFAST_CONFIG", "[default: 5s]", "SIGTERM"];
+    for name in names {
         assert!(help.output.contains(name), "{name}");
     }
     home.run(&["--version"]).ended(0, &[]);
@@ -411,7 +533,7 @@ fn a_private_manager_ends_with_its_owner_and_takes_its_folder_along() {
 #[test]
 fn a_second_signal_stops_it_at_once() {
     let home = Home::new();
-    let (serve, addresses) = home.serve(&["--drain-timeout=600000"]);
+    let (serve, addresses) = home.serve(&["--drain-timeout=10min"]);
     // A client that is stopped itself cannot leave: the test's own process would be too much, so a connection is held in
     // the middle of a frame of HTTP/2.
     let Address::Unix(path) = &addresses[0] else { panic!("{addresses:?}") };
@@ -440,7 +562,9 @@ fn a_closed_standard_error_does_no_harm() {
     // Each of these is closed, and warned of to nobody.
     for _ in 0..3 {
         let mut refused = std::os::unix::net::UnixStream::connect(path).unwrap();
-        assert_eq!(refused.read(&mut [0; 1]).unwrap(), 0);
+        let mut said = Vec::new();
+        refused.read_to_end(&mut said).unwrap();
+        assert!(String::from_utf8_lossy(&said).contains("the limit named connections"), "{said:?}");
     }
     let dict: Dict<u64, u64> = client.new_dict().unwrap();
     assert_eq!(dict.add(&1, 1).unwrap(), 1);

@@ -14,6 +14,8 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
 
+use crate::quiet::Quiet;
+
 /// Where a connection comes from, as far as attempts are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
@@ -132,8 +134,11 @@ impl Gate {
     /// The answer to a failed attempt: the same for every failure, later the more there are, and the last on this
     /// connection.
     async fn fail(&self, failure: Failure) -> Status {
-        tracing::warn!(source = ?self.source, ?failure, "authentication failed");
-        tokio::time::sleep(self.authenticator.throttle.penalty(self.source, Instant::now())).await;
+        let Penalty { wait, log } = self.authenticator.throttle.penalty(self.source, Instant::now());
+        if let Some(unsaid) = log {
+            tracing::warn!(source = ?self.source, ?failure, unsaid, "authentication failed");
+        }
+        tokio::time::sleep(wait).await;
         self.shut();
         Status::unauthenticated(failure.to_string())
     }
@@ -173,8 +178,25 @@ impl AuthService for Service {
 /// Only failures wait. An honest client behind the same address is served at once, however many fail beside it.
 #[derive(Debug, Default)]
 struct Throttle {
-    /// When the next failure of a source may be answered.
-    next: Mutex<HashMap<Source, Instant>>,
+    sources: Mutex<HashMap<Source, Failures>>,
+}
+
+/// What is remembered of the failures of one source.
+#[derive(Debug)]
+struct Failures {
+    /// When the next one may be answered.
+    next: Instant,
+    quiet: Quiet,
+}
+
+/// What one more failure costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Penalty {
+    /// How long its answer has to wait.
+    wait: Duration,
+    /// Whether it is logged, and how many were not since the last line. Whoever fails a thousand times a second must not
+    /// fill a disk with it.
+    log: Option<u64>,
 }
 
 impl Throttle {
@@ -185,20 +207,20 @@ impl Throttle {
     const LONGEST: Duration = Duration::from_secs(10);
     const SOURCES: usize = 1024;
 
-    /// How long the answer to one more failure of `source` has to wait.
-    fn penalty(&self, source: Source, now: Instant) -> Duration {
-        let mut next = self.next.lock();
-        if next.len() >= Self::SOURCES && !next.contains_key(&source) {
-            next.retain(|_, at| *at > now);
-            if next.len() >= Self::SOURCES {
-                return Self::LONGEST;
+    /// What one more failure of `source` costs.
+    fn penalty(&self, source: Source, now: Instant) -> Penalty {
+        let mut sources = self.sources.lock();
+        if sources.len() >= Self::SOURCES && !sources.contains_key(&source) {
+            sources.retain(|_, failures| failures.next > now);
+            if sources.len() >= Self::SOURCES {
+                return Penalty { wait: Self::LONGEST, log: None };
             }
         }
-        let at = next.entry(source).or_insert(now);
-        *at = (*at).max(now) + Self::SPACING;
+        let failures = sources.entry(source).or_insert(Failures { next: now, quiet: Quiet::default() });
         // What is owed does not grow beyond what anyone waits for.
-        *at = (*at).min(now + Self::BURST + Self::LONGEST);
-        at.duration_since(now).saturating_sub(Self::BURST)
+        let next = (failures.next.max(now) + Self::SPACING).min(now + Self::BURST + Self::LONGEST);
+        failures.next = next;
+        Penalty { wait: next.duration_since(now).saturating_sub(Self::BURST), log: failures.quiet.say(now) }
     }
 }
 
@@ -210,16 +232,26 @@ mod tests {
     fn failures_are_spaced_out_and_forgiven() {
         let throttle = Throttle::default();
         let (source, now) = (Source::User(1), Instant::now());
-        let burst = (0..10).map(|_| throttle.penalty(source, now)).max();
+        let burst = (0..10).map(|_| throttle.penalty(source, now).wait).max();
         assert_eq!(burst, Some(Duration::ZERO), "a typing error costs nothing");
-        assert_eq!(throttle.penalty(source, now), Throttle::SPACING);
-        assert_eq!(throttle.penalty(source, now), 2 * Throttle::SPACING);
-        assert_eq!(throttle.penalty(Source::User(2), now), Duration::ZERO, "others do not pay");
+        assert_eq!(throttle.penalty(source, now).wait, Throttle::SPACING);
+        assert_eq!(throttle.penalty(source, now).wait, 2 * Throttle::SPACING);
+        assert_eq!(throttle.penalty(Source::User(2), now).wait, Duration::ZERO, "others do not pay");
         for _ in 0..1000 {
-            assert!(throttle.penalty(source, now) <= Throttle::LONGEST);
+            assert!(throttle.penalty(source, now).wait <= Throttle::LONGEST);
         }
         let later = now + Throttle::LONGEST + Throttle::BURST;
-        assert_eq!(throttle.penalty(source, later), Duration::ZERO, "forgiven");
+        assert_eq!(throttle.penalty(source, later).wait, Duration::ZERO, "forgiven");
+    }
+
+    #[test]
+    fn a_flood_of_failures_does_not_flood_the_log() {
+        let throttle = Throttle::default();
+        let (source, now) = (Source::User(1), Instant::now());
+        assert_eq!(throttle.penalty(source, now).log, Some(0));
+        assert!((0..1000).all(|_| throttle.penalty(source, now).log.is_none()));
+        assert_eq!(throttle.penalty(Source::User(2), now).log, Some(0), "those of others are not hidden by it");
+        assert_eq!(throttle.penalty(source, now + Duration::from_secs(1)).log, Some(1000));
     }
 
     #[test]
@@ -229,6 +261,6 @@ mod tests {
         for host in 0..5000_u32 {
             throttle.penalty(Source::Host(IpAddr::from(host.to_be_bytes())), now);
         }
-        assert!(throttle.next.lock().len() <= Throttle::SOURCES);
+        assert!(throttle.sources.lock().len() <= Throttle::SOURCES);
     }
 }

@@ -6,20 +6,25 @@
 //!
 //! What no part does: hold a lock across an await, start a task for a call, or know what a kind's ops mean.
 
+mod admission;
 mod auth;
 mod engine;
 mod file_limit;
 mod limits;
+mod network;
 mod private;
+mod quiet;
 mod reclaim;
 mod registry;
 mod server;
 mod session;
+pub mod settings;
 mod slot;
 mod tokens;
 mod transport;
 
 pub use file_limit::raise_file_limit;
 pub use limits::Limits;
+pub use network::Network;
 pub use private::run_private;
 pub use server::{Config, Listen, Server, StartError, Stopped};

@@ -2,56 +2,53 @@
 
 use std::fs;
 
-/// Every limit of a manager. What would exceed one is refused with the limit's name; what frees something never is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at once, authenticated or not. A further one is closed as soon as it is accepted.
-    pub connections: usize,
-    /// Sessions at once.
-    pub sessions: usize,
-    /// Objects at once, with and without a name.
-    pub objects: usize,
-    /// Handles that one session has open at once.
-    pub handles: usize,
-    /// Tokens at once that wait to be taken up.
-    pub tokens: usize,
-    /// Bytes in the name of an object.
-    pub name_bytes: usize,
-    /// Bytes in one request: a key and its value, or the entries of one update, as encoded.
-    pub value_bytes: usize,
-    /// Bytes of user data in one object.
-    pub object_bytes: u64,
-    /// Bytes of user data in all objects.
-    pub total_bytes: u64,
-    /// Bytes of user data in one page of a listing.
-    pub page_bytes: u32,
-    /// Calls of one session that are unanswered at once.
-    pub calls_in_flight: u32,
-    /// Bytes of replies that wait for one session's client to read them. At this mark the manager stops reading the
-    /// session's calls.
-    pub outbound_bytes: usize,
-}
+use crate::settings;
+use crate::settings::{Count, Settings as _, Size};
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            sessions: 4096,
-            objects: 4_000_000,
-            handles: 2_000_000,
-            tokens: 100_000,
-            name_bytes: 512,
-            value_bytes: 4 << 20,
-            object_bytes: total_memory() / 4,
-            total_bytes: total_memory() / 2,
-            page_bytes: 256 << 10,
-            calls_in_flight: 4096,
-            outbound_bytes: 256 << 10,
-        }
+settings! {
+    /// Every limit of a manager. What would exceed one is refused with the limit's name; what frees something never is.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Limits {
+        /// Connections at once, authenticated or not. A further one is closed as soon as it is accepted, unless it can have
+        /// the place of one that is not authenticated.
+        "max_connections" connections: usize as Count, = 4096;
+        /// Connections at once that are not authenticated yet. For a further one the oldest of them is closed.
+        "max_unauthenticated" unauthenticated: usize as Count in 1..=u64::MAX, = 1024;
+        /// Connections at once from one other host, or from one network of 64 bits for IPv6. A further one is closed as
+        /// soon as it is accepted.
+        "max_host_connections" host_connections: usize as Count, = 2048;
+        /// Sessions at once.
+        "max_sessions" sessions: usize as Count, = 4096;
+        /// Objects at once, with and without a name.
+        "max_objects" objects: usize as Count, = 4_000_000;
+        /// Handles that one session has open at once.
+        "max_handles" handles: usize as Count in 0..=u64::from(u32::MAX - 1), = 2_000_000;
+        /// Tokens at once that wait to be taken up.
+        "max_tokens" tokens: usize as Count, = 100_000;
+        /// Bytes in the name of an object.
+        "max_name_bytes" name_bytes: usize as Size, = 512;
+        /// Bytes in one request: a key and its value, or the entries of one update, as encoded.
+        "max_value_bytes" value_bytes: usize as Size in 1024..=1 << 30, = 4 << 20;
+        /// Bytes of user data in one object.
+        "max_object_bytes" object_bytes: u64 as Size, = total_memory() / 4, "a quarter of the memory";
+        /// Bytes of user data in all objects.
+        "max_total_bytes" total_bytes: u64 as Size, = total_memory() / 2, "half of the memory";
+        /// Bytes of user data in one page of a listing.
+        "page_bytes" page_bytes: u32 as Size in 1024..=8 << 20, = 256 << 10;
+        /// Calls of one session that are unanswered at once.
+        "max_calls_in_flight" calls_in_flight: u32 as Count in 1..=u64::from(u32::MAX), = 4096;
+        /// Bytes of replies that wait for one session's client to read them. At this mark the manager stops reading the
+        /// session's calls.
+        "max_outbound_bytes" outbound_bytes: usize as Size, = 256 << 10;
     }
 }
 
 impl Limits {
+    /// Name and value of each.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::settings().iter().map(|setting| (setting.about.field, (setting.number)(self)))
+    }
+
     /// The largest frame of a client: a request of the largest size, and what is around it.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.value_bytes + 1024

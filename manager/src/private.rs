@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::file_limit::raise_file_limit;
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::server::{Config, Listen, Server, StartError, Stopped};
 use crate::transport::make_private_folder;
 
@@ -31,6 +32,7 @@ const SOCKET: &str = "manager.sock";
 /// can connect, and the folder is removed at the end.
 pub async fn run_private(
     limits: Limits,
+    network: Network,
     threads: usize,
     ready: impl FnOnce(&Address, &Path),
 ) -> Result<Stopped, StartError> {
@@ -41,7 +43,7 @@ pub async fn run_private(
     let authkey_file = folder.0.join("authkey");
     let authkey = create_authkey_file(&authkey_file).map_err(|error| StartError::System(io::Error::other(error)))?;
     let listen = vec![Listen { address: Address::Unix(folder.0.join(SOCKET)), beyond_loopback: false }];
-    let server = Server::bind(Config { listen, authkey, limits, threads, drain: DRAIN })?;
+    let server = Server::bind(Config { listen, authkey, limits, network, threads, drain: DRAIN })?;
     ready(&server.addresses()[0], &authkey_file);
     server
         .run(async {

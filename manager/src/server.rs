@@ -18,8 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
 use crate::limits::Limits;
+use crate::network::Network;
+use crate::quiet::Quiet;
 use crate::session::Store;
 use crate::transport::{Accepted, Listener, Shared, serve};
 
@@ -38,6 +41,8 @@ pub struct Config {
     pub authkey: Authkey,
     /// Every limit.
     pub limits: Limits,
+    /// How connections are treated.
+    pub network: Network,
     /// Threads that serve connections, at least 1. Each connection stays with one.
     pub threads: usize,
     /// How long connections may take to end after a signal to stop.
@@ -92,13 +97,12 @@ pub struct Server {
     shared: Arc<Shared>,
     threads: usize,
     drain: Duration,
-    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Listens on every address. Clients can connect from now on, and are served from [`run`](Self::run) on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let Config { listen, authkey, limits, threads, drain } = config;
+        let Config { listen, authkey, limits, network, threads, drain } = config;
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
@@ -111,11 +115,12 @@ impl Server {
         let auth = AuthServiceServer::new(Service).max_decoding_message_size(AUTH_MESSAGE_BYTES);
         let shared = Shared {
             store: Arc::new(Store::new(limits)),
+            network,
             authenticator: Arc::new(authenticator),
             routes: Routes::new(auth).prepare(),
             stop: CancellationToken::new(),
         };
-        Ok(Self { listeners, addresses, shared: Arc::new(shared), threads, drain, connections: Arc::default() })
+        Ok(Self { listeners, addresses, shared: Arc::new(shared), threads, drain })
     }
 
     /// Where clients reach it, in the order in which the addresses were given. A port 0 has become the port that was
@@ -134,15 +139,24 @@ impl Server {
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             let (shared, tracker, workers) = (self.shared.clone(), tracker.clone(), workers.clone());
-            let connections = self.connections.clone();
             accepting.spawn(async move {
+                let (mut failures, mut refusals) = (Quiet::default(), Quiet::default());
                 loop {
-                    let accepted = listener.accept().await;
-                    let Some(place) = Place::take(&connections, shared.store.limits.connections) else {
-                        tracing::warn!("a connection was closed: there are as many as the limit named connections");
-                        continue;
-                    };
-                    workers.hand_over(accepted, place, &shared, &tracker);
+                    let accepted = listener.accept(&shared.network, &mut failures).await;
+                    match shared.store.admission.admit(accepted.source()) {
+                        Ok(place) => workers.hand_over(accepted, place, &shared, &tracker),
+                        Err(limit) => {
+                            let source = accepted.source();
+                            accepted.turn_away(limit);
+                            if let Some(unsaid) = refusals.say(Instant::now()) {
+                                tracing::warn!(
+                                    ?source,
+                                    unsaid,
+                                    "a connection was turned away for the limit named {limit}"
+                                );
+                            }
+                        }
+                    }
                 }
             });
         }
@@ -167,22 +181,6 @@ impl Server {
         // What is left on the other threads is dropped with their runtimes.
         ended.cancel();
         Ok(if drained.is_ok() { Stopped::Drained } else { Stopped::Cut })
-    }
-}
-
-/// One of the connections that there may be. Given back when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(connections: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let place = Self(connections.clone());
-        (connections.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -216,16 +214,15 @@ impl Workers {
             match accepted {
                 Accepted::Unix(stream, source) => {
                     match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
-                        Ok(stream) => serve(stream, source, shared).await,
+                        Ok(stream) => serve(stream, source, place, shared).await,
                         Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                     }
                 }
                 Accepted::Tcp(stream, source) => match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
-                    Ok(stream) => serve(stream, source, shared).await,
+                    Ok(stream) => serve(stream, source, place, shared).await,
                     Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                 },
             }
-            drop(place);
         };
         drop(tracker.spawn_on(connection, &self.runtimes[turn]));
     }

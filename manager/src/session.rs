@@ -14,12 +14,14 @@ use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Unreadable};
 use holdfast_proto::{
-    CloseRequest, CloseResponse, CreateRequest, CreateResponse, DeleteResponse, OpenResponse, Reason, Refusal,
-    ShareRequest, ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, manager,
+    CloseRequest, CloseResponse, CreateRequest, CreateResponse, DeleteResponse, DescribeRequest, DescribeResponse,
+    ExistsResponse, Limit, LimitsResponse, OpenResponse, Reason, Refusal, RenameResponse, ShareRequest, ShareResponse,
+    StatusResponse, TakeUpRequest, TakeUpResponse, describe_request, manager,
 };
 use slab::Slab;
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::registry::Registry;
@@ -33,6 +35,7 @@ pub(crate) struct Store {
     pub(crate) registry: Registry,
     pub(crate) tokens: Tokens,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) admission: Arc<Admission>,
     /// New at each start.
     pub(crate) incarnation: Uuid,
     sessions: AtomicUsize,
@@ -45,6 +48,7 @@ impl Store {
             engine: Engine::new(limits.clone()),
             registry: Registry::new(limits.name_bytes),
             tokens: Tokens::new(limits.tokens),
+            admission: Admission::new(limits.clone()),
             incarnation: Uuid::now_v7(),
             sessions: AtomicUsize::new(0),
             limits,
@@ -241,6 +245,17 @@ impl Session {
                 Reply::TakeUp(TakeUpResponse { handle: self.keep_held(slot), object })
             }
             Ask::Status(_) => Reply::Status(self.status()),
+            Ask::List(request) => Reply::List(self.store.registry.list(&request, self.store.limits.page_bytes)),
+            Ask::Exists(request) => {
+                let kind = self.store.registry.find(&request.name).map(|slot| slot.kind());
+                Reply::Exists(ExistsResponse { exists: kind.is_some(), kind: kind.unwrap_or_default() })
+            }
+            Ask::Rename(request) => {
+                self.store.registry.rename(&request)?;
+                Reply::Rename(RenameResponse {})
+            }
+            Ask::Describe(request) => Reply::Describe(self.describe(request)?),
+            Ask::Limits(_) => Reply::Limits(self.limits()),
         })
     }
 
@@ -277,6 +292,52 @@ impl Session {
             bytes: usage.bytes(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn describe(&self, request: DescribeRequest) -> Result<DescribeResponse, Refusal> {
+        let slot = match request.object {
+            Some(describe_request::Object::Handle(handle)) => Arc::clone(&self.handles[self.key(handle)?].slot),
+            Some(describe_request::Object::Name(name)) => self.store.registry.demand(&name)?,
+            None => {
+                let problem = "the request names no object: set its field \"handle\" or \"name\"";
+                return Err(Refusal::new(Reason::Malformed, problem));
+            }
+        };
+        let facts = slot.facts()?;
+        let name = slot.name();
+        // The one in hand, and those of the registry.
+        let ours = 1 + if name.is_some() { Registry::REFERENCES } else { 0 };
+        Ok(DescribeResponse {
+            kind: slot.kind(),
+            name: name.map(|name| (*name).to_owned()),
+            bytes: facts.bytes,
+            elements: facts.elements,
+            references: Arc::strong_count(&slot).saturating_sub(ours) as u64,
+            age_ms: u64::try_from(slot.age().as_millis()).unwrap_or(u64::MAX),
+            poisoned: facts.poisoned,
+        })
+    }
+
+    fn limits(&self) -> LimitsResponse {
+        let store = &self.store;
+        let (connections, unauthenticated) = store.admission.count();
+        let used = |name: &str| {
+            Some(match name {
+                "connections" => connections as u64,
+                "unauthenticated" => unauthenticated as u64,
+                "host_connections" => store.admission.most_of_a_host() as u64,
+                "sessions" => store.sessions.load(Ordering::Relaxed) as u64,
+                "objects" => store.engine.usage().objects() as u64,
+                "handles" => self.handles.len() as u64,
+                "tokens" => store.tokens.len() as u64,
+                "total_bytes" => store.engine.usage().bytes(),
+                _ => return None,
+            })
+        };
+        let limits = store.limits.values();
+        LimitsResponse {
+            limits: limits.map(|(name, value)| Limit { name: name.to_owned(), value, used: used(name) }).collect(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use holdfast_objects::catalog::AnyObject;
 use holdfast_proto::datum::{Reference, Target};
@@ -30,6 +31,9 @@ pub(crate) struct Slot {
     inside: Mutex<Inside>,
     usage: Arc<Usage>,
     reclaim: Arc<Reclaim>,
+    /// What the registry calls it now. Only the registry writes it.
+    name: Mutex<Option<Arc<str>>>,
+    made: Instant,
 }
 
 #[derive(Debug)]
@@ -37,6 +41,17 @@ struct Inside {
     state: State,
     /// How many inputs there were.
     inputs: u64,
+}
+
+/// What there is to know about an object without asking it anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The bytes of user data in it.
+    pub(crate) bytes: u64,
+    /// How many elements it has, if its kind has any.
+    pub(crate) elements: Option<u64>,
+    /// Whether a fault in it was caught.
+    pub(crate) poisoned: bool,
 }
 
 #[derive(Debug)]
@@ -52,12 +67,46 @@ impl Slot {
         usage.add_bytes(object.bytes());
         let kind = object.kind();
         let inside = Mutex::new(Inside { state: State::Live(object), inputs: 0 });
-        Self { kind, id, refers: AtomicBool::new(false), inside, usage, reclaim }
+        Self {
+            kind,
+            id,
+            refers: AtomicBool::new(false),
+            inside,
+            usage,
+            reclaim,
+            name: Mutex::new(None),
+            made: Instant::now(),
+        }
     }
 
     /// The number of the object's kind.
     pub(crate) fn kind(&self) -> u32 {
         self.kind
+    }
+
+    /// What the registry calls it.
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
+        self.name.lock().clone()
+    }
+
+    /// The registry calls it something else, or nothing, from now on.
+    pub(crate) fn set_name(&self, name: Option<Arc<str>>) {
+        *self.name.lock() = name;
+    }
+
+    /// How long it has been there.
+    pub(crate) fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+
+    /// What there is to know about the object. Waits for the input that is being applied to it.
+    pub(crate) fn facts(&self) -> Result<Facts, Refusal> {
+        self.inside.lock().state.facts().ok_or_else(deleted)
+    }
+
+    /// The same, unless it has just been deleted or an input is being applied to it.
+    pub(crate) fn facts_at_once(&self) -> Option<Facts> {
+        self.inside.try_lock()?.state.facts()
     }
 
     /// Does one thing with the object, alone with it.
@@ -67,7 +116,7 @@ impl Slot {
         let object = match &mut inside.state {
             State::Live(object) => object,
             State::Poisoned(fault) => return Err(poisoned(fault)),
-            State::Deleted => return Err(Refusal::new(Reason::UnknownObject, "the object was deleted: open it again")),
+            State::Deleted => return Err(deleted()),
         };
         let before = object.bytes();
         match catch_unwind(AssertUnwindSafe(|| act(object))) {
@@ -118,6 +167,16 @@ impl Slot {
         if let State::Live(object) = was {
             self.usage.exchange_bytes(object.bytes(), 0);
             self.reclaim.bury(object, self.refers.load(Ordering::Acquire));
+        }
+    }
+}
+
+impl State {
+    fn facts(&self) -> Option<Facts> {
+        match self {
+            Self::Live(object) => Some(Facts { bytes: object.bytes(), elements: object.elements(), poisoned: false }),
+            Self::Poisoned(_) => Some(Facts { poisoned: true, ..Facts::default() }),
+            Self::Deleted => None,
         }
     }
 }
@@ -175,6 +234,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.0.released(Arc::strong_count(&self.0) - 1);
     }
+}
+
+fn deleted() -> Refusal {
+    Refusal::new(Reason::UnknownObject, "the object was deleted: open it again")
 }
 
 fn poisoned(fault: &str) -> Refusal {

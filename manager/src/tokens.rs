@@ -105,6 +105,11 @@ impl Tokens {
         Ok(slot)
     }
 
+    /// How many wait to be taken up.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().tokens.len()
+    }
+
     /// Drops what has expired, and tells when to look again. The references are returned so that they are dropped where
     /// no lock is held: the last one frees the object.
     #[must_use]

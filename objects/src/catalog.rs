@@ -221,6 +221,12 @@ macro_rules! catalogue {
             pub fn shown_state(&self) -> String {
                 match self { $(Self::$Kind(object) => format!("{:?}", object.state())),+ }
             }
+
+            /// How many elements it has, if its kind has any.
+            #[must_use]
+            pub fn elements(&self) -> Option<u64> {
+                match self { $(Self::$Kind(object) => object.elements()),+ }
+            }
         }
 
         #[cfg(any(test, feature = "testing"))]

@@ -135,6 +135,10 @@ impl Object for Dict {
             entry.value.visit_references(visit);
         }
     }
+
+    fn elements(&self) -> Option<u64> {
+        Some(self.entries.len() as u64)
+    }
 }
 
 /// What writes.

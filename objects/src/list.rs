@@ -132,6 +132,10 @@ impl Object for List {
         self.bytes
     }
 
+    fn elements(&self) -> Option<u64> {
+        Some(self.elements.len() as u64)
+    }
+
     fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
         for element in &self.elements {
             element.visit_references(visit);

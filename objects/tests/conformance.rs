@@ -48,8 +48,8 @@ impl World {
     }
 
     /// All that can be seen of the object, as bytes: data with a NaN equals nothing, not even itself.
-    fn seen(&self) -> (Vec<u8>, u64, bool) {
-        (self.object.state(), self.object.bytes(), self.object.is_vacant())
+    fn seen(&self) -> (Vec<u8>, u64, Option<u64>, bool) {
+        (self.object.state(), self.object.bytes(), self.object.elements(), self.object.is_vacant())
     }
 }
 
@@ -225,6 +225,7 @@ fn a_session_that_left_leaves_nothing_behind() {
 fn vacant_equals_fresh() {
     law(|kind, past, future| {
         prop_assert!(World::new(kind, 1).object.is_vacant());
+        prop_assert_eq!(World::new(kind, 1).object.elements().unwrap_or_default(), 0);
         let mut world = World::new(kind, 1);
         for op in past {
             let _ = world.apply(op);

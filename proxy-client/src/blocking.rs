@@ -6,7 +6,7 @@
 
 use crate::session::threads;
 
-pub use crate::proxy::Status;
+pub use crate::proxy::{Description, Kind, Limit, Listed, Status, UnknownKind};
 
 /// A connection to a manager: see [`proxy::Manager`](crate::proxy::Manager).
 pub type Manager = crate::proxy::Manager<threads::Blocking>;

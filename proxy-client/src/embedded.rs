@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use holdfast_manager::{Limits, run_private};
+use holdfast_manager::{Limits, Network, run_private};
 
 /// Tells a program that it was started to be a manager.
 const ROLE_VARIABLE: &str = "HOLDFAST_ROLE";
@@ -35,7 +35,7 @@ fn serve() -> i32 {
             return 1;
         }
     };
-    let served = runtime.block_on(run_private(Limits::default(), 1, |address, authkey_file| {
+    let served = runtime.block_on(run_private(Limits::default(), Network::default(), 1, |address, authkey_file| {
         let mut stdout = io::stdout().lock();
         // If nobody reads it, the owner is gone, which is noticed anyway.
         let _ = writeln!(stdout, "{address}\n{}", authkey_file.display()).and_then(|()| stdout.flush());

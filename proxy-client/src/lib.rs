@@ -58,7 +58,7 @@ pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
-pub use proxy::Status;
+pub use proxy::{Description, Kind, Limit, Listed, Status, UnknownKind};
 pub use session::tasks::Call;
 pub use token::Token;
 

@@ -6,6 +6,7 @@
 
 mod dict;
 mod list;
+mod listing;
 mod manager;
 mod reference;
 mod remote;
@@ -13,7 +14,8 @@ mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use list::{Extend, GetSlice, List};
-pub use manager::{Manager, Open, Status};
+pub use listing::{Describe, Description, Kind, Listed, Names, UnknownKind};
+pub use manager::{Limit, Manager, Open, Status};
 pub use reference::{Proxy, Reference};
 pub use remote::{Single, Tokens};
 pub use value::Value;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use holdfast::blocking::{Dict, Manager};
-use holdfast_manager::{Config, Limits, Listen, Server};
+use holdfast_manager::settings::Settings;
+use holdfast_manager::{Config, Limits, Listen, Network, Server};
 use holdfast_objects::testing::Source;
 use holdfast_proto::place::{Address, create_authkey_file};
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,12 +53,13 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             .collect(),
         authkey: create_authkey_file(&folder.join("authkey")).unwrap(),
         limits: Limits::default(),
+        network: Network::default(),
         threads: 2,
         drain: Duration::from_secs(30),
     };
     for limit in limits {
         let (name, value) = limit.split_once('=').unwrap();
-        set(&mut config, name, value.parse().unwrap());
+        set(&mut config, name, value);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -89,26 +91,24 @@ fn address(kind: &str, folder: &Path) -> Address {
     }
 }
 
-fn set(config: &mut Config, name: &str, value: u64) {
-    let limits = &mut config.limits;
-    let (small, size) = (u32::try_from(value).unwrap_or(u32::MAX), usize::try_from(value).unwrap());
+fn set(config: &mut Config, name: &str, value: &str) {
     match name {
-        "drain_ms" => config.drain = Duration::from_millis(value),
-        "threads" => config.threads = size,
-        "connections" => limits.connections = size,
-        "sessions" => limits.sessions = size,
-        "objects" => limits.objects = size,
-        "handles" => limits.handles = size,
-        "tokens" => limits.tokens = size,
-        "name_bytes" => limits.name_bytes = size,
-        "value_bytes" => limits.value_bytes = size,
-        "object_bytes" => limits.object_bytes = value,
-        "total_bytes" => limits.total_bytes = value,
-        "page_bytes" => limits.page_bytes = small,
-        "calls_in_flight" => limits.calls_in_flight = small,
-        "outbound_bytes" => limits.outbound_bytes = size,
-        other => panic!("no such limit: {other}"),
+        "drain_ms" => config.drain = Duration::from_millis(value.parse().unwrap()),
+        "threads" => config.threads = value.parse().unwrap(),
+        _ => {
+            let is_set = set_in(&mut config.limits, name, value) || set_in(&mut config.network, name, value);
+            assert!(is_set, "no such limit: {name}");
+        }
     }
+}
+
+/// Sets a setting by the name of its field, if there is one of that name.
+fn set_in<T: Settings>(of: &mut T, name: &str, value: &str) -> bool {
+    let setting = T::settings().iter().find(|setting| setting.about.field == name);
+    setting.is_some_and(|setting| {
+        (setting.set)(of, &[value]).unwrap();
+        true
+    })
 }
 
 /// Adds to one counter, so often.

@@ -27,7 +27,13 @@ impl Setup {
 
     /// Sets a limit, by its name.
     #[must_use]
-    pub fn limit(mut self, name: &str, value: u64) -> Self {
+    pub fn limit(self, name: &str, value: u64) -> Self {
+        self.setting(name, &value.to_string())
+    }
+
+    /// Sets a limit or another setting of the manager, by the name of its field.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.arguments.push(format!("{name}={value}"));
         self
     }

@@ -23,11 +23,10 @@ use tonic::service::Routes;
 
 use super::session_stream::SessionStream;
 use super::unary;
+use crate::admission::Place;
 use crate::auth::{Authenticator, Gate, Source, Verdict};
+use crate::network::Network;
 use crate::session::Store;
-
-/// A connection has this long to prove that it holds the authkey.
-const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection that is being closed, and on which all has been said, waits this long for the peer to take note. One that
 /// reads does so at once; one whose thread is busy elsewhere must not hold up the manager's end.
@@ -35,15 +34,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How often a connection is polled again for what it did itself, before others get their turn.
 const ROUNDS: usize = 4;
-
-/// What a client may send without a word from the manager, on the session's stream.
-const STREAM_WINDOW: u32 = 1 << 20;
-
-/// The same for all streams of a connection.
-const CONNECTION_WINDOW: u32 = 2 << 20;
-
-/// What h2 keeps of one stream's outgoing bytes; the rest waits in the outbox, where it is counted.
-const SEND_BUFFER: usize = 128 << 10;
 
 /// The path of the service that an unauthenticated connection may call.
 const AUTH_SERVICE: &str = "/holdfast.v1.AuthService/";
@@ -54,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) routes: Routes,
+    pub(crate) network: Network,
     /// Cancelled when the manager stops.
     pub(crate) stop: CancellationToken,
 }
@@ -62,32 +53,33 @@ pub(crate) struct Shared {
 pub(crate) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     source: Source,
+    place: Place,
     shared: Arc<Shared>,
 ) {
-    let deadline = Instant::now() + AUTHENTICATE_WITHIN;
-    let handshake = builder().handshake(io);
+    let deadline = Instant::now() + shared.network.handshake_timeout;
+    let handshake = builder(&shared.network).handshake(io);
     let h2 = tokio::select! {
         handshake = timeout_at(deadline, handshake) => match handshake {
             Ok(Ok(h2)) => h2,
             // Not HTTP/2, or nothing at all.
             Ok(Err(_)) | Err(_) => return,
         },
+        () = place.ousted() => return,
         () = shared.stop.cancelled() => return,
     };
-    Connection::new(h2, deadline, source, shared).await;
+    Connection::new(h2, deadline, source, place, shared).await;
 }
 
-fn builder() -> Builder {
+fn builder(network: &Network) -> Builder {
     let mut builder = Builder::new();
     builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_header_list_size(8 << 10)
-        .max_concurrent_streams(256)
-        // Streams that h2 itself resets because of a peer's errors: without a limit they cost memory for ever
-        // (CVE-2025-8671, RUSTSEC-2024-0003).
-        .max_local_error_reset_streams(Some(256));
+        .initial_window_size(network.stream_window)
+        .initial_connection_window_size(network.connection_window)
+        .max_send_buffer_size(network.send_buffer)
+        .max_header_list_size(network.max_header_list)
+        .max_concurrent_streams(network.max_concurrent_streams)
+        .max_pending_accept_reset_streams(network.max_pending_accept_resets)
+        .max_local_error_reset_streams(Some(network.max_local_error_resets));
     builder
 }
 
@@ -109,9 +101,15 @@ struct Connection<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    fn new(h2: h2::server::Connection<Io, Bytes>, deadline: Instant, source: Source, shared: Arc<Shared>) -> Self {
+    fn new(
+        h2: h2::server::Connection<Io, Bytes>,
+        deadline: Instant,
+        source: Source,
+        place: Place,
+        shared: Arc<Shared>,
+    ) -> Self {
         let gate = Arc::new(Gate::new(shared.authenticator.clone(), source));
-        let rare = Rare::new(deadline, gate.clone(), shared.stop.clone());
+        let rare = Rare::new(deadline, gate.clone(), place, shared.stop.clone());
         Self {
             h2,
             wakes: SelfWake::default(),
@@ -274,6 +272,9 @@ fn refuse(respond: &mut SendResponse<Bytes>, status: Status) {
 struct Rare {
     /// Until the gate opens.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Until the gate opens: another connection has got the place.
+    ousted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    place: Place,
     gate: Arc<Gate>,
     /// The next change of the gate, until it is shut.
     change: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -283,7 +284,7 @@ struct Rare {
 }
 
 enum Due {
-    /// The time to authenticate is over.
+    /// The time to authenticate is over, or another connection has got the place.
     Unauthenticated,
     /// The gate was shut for good.
     Shut,
@@ -294,9 +295,11 @@ enum Due {
 }
 
 impl Rare {
-    fn new(deadline: Instant, gate: Arc<Gate>, stop: CancellationToken) -> Self {
+    fn new(deadline: Instant, gate: Arc<Gate>, place: Place, stop: CancellationToken) -> Self {
         Self {
             deadline: Some(Box::pin(sleep_until(deadline))),
+            ousted: Some(Box::pin(place.ousted())),
+            place,
             change: Some(change(&gate)),
             linger: None,
             gate,
@@ -319,7 +322,10 @@ impl Rare {
         match verdict {
             Verdict::Shut if self.change.take().is_some() => return Poll::Ready(Due::Shut),
             Verdict::Shut => {}
-            Verdict::Open => self.deadline = None,
+            Verdict::Open => {
+                self.place.keep();
+                (self.deadline, self.ousted) = (None, None);
+            }
             Verdict::Undecided => {}
         }
         if is_ready(&mut self.change, cx) {
@@ -330,6 +336,9 @@ impl Rare {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
+            return Poll::Ready(Due::Unauthenticated);
+        }
+        if is_ready(&mut self.ousted, cx) {
             return Poll::Ready(Due::Unauthenticated);
         }
         Poll::Pending

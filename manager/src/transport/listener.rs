@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_proto::place::{Address, runtime_folder};
 use rustix::fs::{FlockOperation, flock};
@@ -15,13 +15,15 @@ use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::auth::Source;
+use crate::network::Network;
+use crate::quiet::Quiet;
 use crate::server::StartError;
 
 /// Connections that the kernel keeps until they are accepted: several hundred clients may start at once.
 const BACKLOG: i32 = 4096;
 
-/// A host that has been silent for this long is asked for a sign of life, and has as long again to give it.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How often a silent host is asked for a sign of life until its time is over.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -35,6 +37,30 @@ pub(crate) enum Listener {
 pub(crate) enum Accepted {
     Unix(UnixStream, Source),
     Tcp(TcpStream, Source),
+}
+
+impl Accepted {
+    pub(crate) fn source(&self) -> Source {
+        match self {
+            Self::Unix(_, source) | Self::Tcp(_, source) => *source,
+        }
+    }
+
+    /// Closes the connection, and tells the client for which limit if it can hear it: the preface of an HTTP/2 server, and
+    /// a GOAWAY with the error `ENHANCE_YOUR_CALM` (RFC 9113, sections 3.4 and 6.8).
+    pub(crate) fn turn_away(self, limit: &str) {
+        let text =
+            format!("the manager takes no more connections, for the limit named {limit}: close some, or raise it");
+        let length = u8::try_from(8 + text.len()).expect("the text is short");
+        let mut frames = vec![0, 0, 0, 0x4, 0, 0, 0, 0, 0];
+        frames.extend([0, 0, length, 0x7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb]);
+        frames.extend(text.as_bytes());
+        // A socket that is new has room for it. If it has not, the client is told by the end of the connection.
+        let _ = match &self {
+            Self::Unix(stream, _) => stream.try_write(&frames),
+            Self::Tcp(stream, _) => stream.try_write(&frames),
+        };
+    }
 }
 
 impl Listener {
@@ -112,24 +138,28 @@ impl Listener {
         }
     }
 
-    /// The next connection. A failure is waited out and never ends the listener.
-    pub(crate) async fn accept(&self) -> Accepted {
+    /// The next connection. A failure is waited out and never ends the listener; `quiet` says when it is logged.
+    pub(crate) async fn accept(&self, network: &Network, quiet: &mut Quiet) -> Accepted {
         loop {
-            match self.try_accept().await {
+            match self.try_accept(network).await {
                 Ok(accepted) => return accepted,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    tracing::warn!(%error, "a connection was refused");
+                    if let Some(unsaid) = quiet.say(Instant::now()) {
+                        tracing::warn!(%error, unsaid, "a connection was refused");
+                    }
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: trying again at once would only burn the CPU.
-                    tracing::error!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    if let Some(unsaid) = quiet.say(Instant::now()) {
+                        tracing::error!(%error, unsaid, "a connection could not be accepted");
+                    }
+                    tokio::time::sleep(network.accept_pause).await;
                 }
             }
         }
     }
 
-    async fn try_accept(&self) -> io::Result<Accepted> {
+    async fn try_accept(&self, network: &Network) -> io::Result<Accepted> {
         match self {
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
@@ -144,7 +174,7 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 // A call is one small write: it must not wait for more.
                 stream.set_nodelay(true)?;
-                watch(&stream)?;
+                watch(&stream, network)?;
                 Ok(Accepted::Tcp(stream, Source::Host(peer.ip())))
             }
         }
@@ -155,8 +185,10 @@ impl Listener {
 ///
 /// Not HTTP/2's ping: a blocking client answers only while it makes a call, and a process that is stopped for a while is
 /// not one that is gone. The kernel at the other end answers for both.
-fn watch(stream: &TcpStream) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4).with_retries(4);
+fn watch(stream: &TcpStream, network: &Network) -> io::Result<()> {
+    let probes = network.keepalive_timeout.as_secs() / PROBE.as_secs();
+    let keepalive = TcpKeepalive::new().with_time(network.keepalive_time).with_interval(PROBE);
+    let keepalive = keepalive.with_retries(u32::try_from(probes).unwrap_or(u32::MAX));
     let socket = SockRef::from(stream);
     // No TCP_USER_TIMEOUT: it would also cut a peer that lives and only does not read for a while.
     socket.set_tcp_keepalive(&keepalive)
@@ -196,10 +228,15 @@ mod tests {
         let listener = Listener::bind(&address, false).expect("a free port");
         let Ok(Address::Http(authority)) = listener.address() else { panic!("it listens") };
         let _client = TcpStream::connect(authority).await.expect("it listens");
-        let Accepted::Tcp(stream, _) = listener.accept().await else { panic!("it came over TCP") };
+        let network = Network { keepalive_time: Duration::from_secs(77), ..Network::default() };
+        let Accepted::Tcp(stream, _) = listener.accept(&network, &mut Quiet::default()).await else {
+            panic!("it came over TCP")
+        };
         let socket = SockRef::from(&stream);
         assert_eq!(socket.keepalive().ok(), Some(true));
-        assert_eq!(socket.tcp_keepalive_time().ok(), Some(KEEPALIVE));
+        assert_eq!(socket.tcp_keepalive_time().ok(), Some(Duration::from_secs(77)));
+        assert_eq!(socket.tcp_keepalive_interval().ok(), Some(PROBE));
+        assert_eq!(socket.tcp_keepalive_retries().ok(), Some(5));
         assert_eq!(socket.tcp_nodelay().ok(), Some(true));
     }
 }

@@ -16,6 +16,7 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::listing::Describe;
 use super::reference::proxy;
 use super::remote::{Holds, Remote, Tokens};
 use super::{Exchange, Mode, Output};
@@ -64,6 +65,11 @@ impl<K, V, M: Mode> Dict<K, V, M> {
     /// A [`Token`](crate::Token) with which another process can open this dict, `uses` times, within `lifetime` (at most a day).
     pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
         self.remote.share(dict::KIND, uses, lifetime)
+    }
+
+    /// What the manager knows about this dict: its name, its size, how many refer to it, its age.
+    pub fn describe(&self) -> M::Output<Describe<M>> {
+        self.remote.describe()
     }
 
     /// How many entries there are.

@@ -19,6 +19,7 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::listing::Describe;
 use super::reference::proxy;
 use super::remote::{Holds, Remote, Tokens};
 use super::{Exchange, Mode, Output};
@@ -77,6 +78,11 @@ impl<T, M: Mode> List<T, M> {
     /// A [`Token`](crate::Token) with which another process can open this list, `uses` times, within `lifetime` (at most a day).
     pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
         self.remote.share(list::KIND, uses, lifetime)
+    }
+
+    /// What the manager knows about this list: its name, its size, how many refer to it, its age.
+    pub fn describe(&self) -> M::Output<Describe<M>> {
+        self.remote.describe()
     }
 
     /// How many elements there are.

@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
-    CreateRequest, CreateResponse, DeleteRequest, OpenMode, OpenRequest, OpenResponse, StatusRequest, StatusResponse,
-    TakeUpRequest, TakeUpResponse, ValueSpec, dict, list, value,
+    CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
+    OpenResponse, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec,
+    describe_request, dict, list, value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::listing::{Description, Kind, Names};
 use super::remote::{Holds, Remote, check_token};
 use super::{Dict, List, Output, Value};
 use crate::child::Child;
@@ -243,9 +245,61 @@ impl<M: Mode> Manager<M> {
         self.remote.once(Ok(DeleteRequest { name: name.to_owned() }), |_, _| Ok(()))
     }
 
+    /// The objects whose names begin with `prefix`, in the order of the bytes of their names; all for the empty prefix.
+    ///
+    /// They are read page by page while others go on, so this is not one moment: a name that is there from the first page to
+    /// the last is listed once; one that is made, deleted or renamed meanwhile may be listed or not. All are kept in memory.
+    pub fn names(&self, prefix: &str) -> M::Output<Names<M>> {
+        self.remote.run(Names::new(self.remote.clone(), prefix, None))
+    }
+
+    /// The same, of one kind alone: `manager.names_of("jobs/", "dict".parse()?)`.
+    pub fn names_of(&self, prefix: &str, kind: Kind) -> M::Output<Names<M>> {
+        self.remote.run(Names::new(self.remote.clone(), prefix, Some(kind)))
+    }
+
+    /// The type of the object of that name, if there is one.
+    pub fn exists(&self, name: &str) -> Output<M, ExistsRequest, Option<Kind>> {
+        self.remote
+            .once(Ok(ExistsRequest { name: name.to_owned() }), |found, _| Ok(found.exists.then(|| found.kind.into())))
+    }
+
+    /// Gives the object named `from` the name `to`. Nobody finds it under both names, or under neither; proxies stay good.
+    ///
+    /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none,
+    /// [`Reason::Exists`](crate::Reason::Exists) if the name is taken, and
+    /// [`Reason::InvalidName`](crate::Reason::InvalidName).
+    pub fn rename(&self, from: &str, to: &str) -> Output<M, RenameRequest, ()> {
+        self.rename_as(from, to, false)
+    }
+
+    /// The same, but an object that has the name `to` is deleted for it, as by [`delete`](Self::delete): Python's
+    /// `os.replace`.
+    pub fn replace(&self, from: &str, to: &str) -> Output<M, RenameRequest, ()> {
+        self.rename_as(from, to, true)
+    }
+
+    fn rename_as(&self, from: &str, to: &str, replace: bool) -> Output<M, RenameRequest, ()> {
+        let request = RenameRequest { from: from.to_owned(), to: to.to_owned(), replace };
+        self.remote.once(Ok(request), |_, _| Ok(()))
+    }
+
+    /// What the manager knows about the object of that name, which is not opened for it.
+    ///
+    /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
+    pub fn describe(&self, name: &str) -> Output<M, DescribeRequest, Description> {
+        let object = Some(describe_request::Object::Name(name.to_owned()));
+        self.remote.once(Ok(DescribeRequest { object }), |response, _| Ok(response.into()))
+    }
+
     /// What the manager holds at the moment. Also the cheapest way to see that it lives.
     pub fn status(&self) -> Output<M, StatusRequest, Status> {
         self.remote.once(Ok(StatusRequest {}), |status, _| Ok(status.into()))
+    }
+
+    /// Every limit of the manager, and how much of it is used.
+    pub fn limits(&self) -> Output<M, LimitsRequest, Vec<Limit>> {
+        self.remote.once(Ok(LimitsRequest {}), |response, _| Ok(response.limits.into_iter().map(Limit::from).collect()))
     }
 
     fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
@@ -365,5 +419,25 @@ impl From<StatusResponse> for Status {
     fn from(status: StatusResponse) -> Self {
         let StatusResponse { objects, sessions, bytes, pid, version } = status;
         Self { objects, sessions, bytes, pid, version }
+    }
+}
+
+/// A limit of a manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// Its name, as refusals say it.
+    pub name: String,
+    /// How much there may be.
+    pub value: u64,
+    /// How much there is: in the whole manager, or in this session for what a session has. `None` where the limit is of one
+    /// call, one name, one page or one object.
+    pub used: Option<u64>,
+}
+
+impl From<holdfast_proto::Limit> for Limit {
+    fn from(limit: holdfast_proto::Limit) -> Self {
+        let holdfast_proto::Limit { name, value, used } = limit;
+        Self { name, value, used }
     }
 }

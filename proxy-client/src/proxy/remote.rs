@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use holdfast_proto::datum::{HasReferences, Reference, Target};
 use holdfast_proto::ops::Request;
-use holdfast_proto::{Reason, Refusal, ShareRequest, ShareResponse, manager};
+use holdfast_proto::{DescribeRequest, Reason, Refusal, ShareRequest, ShareResponse, describe_request, manager};
 use prost::Message;
 
+use super::listing::Describe;
 use crate::child::Child;
 use crate::error::{ConnectError, Error, Result};
 use crate::session::{Asking, Exchange, Heard, Mode, Reply, SessionLike, Step};
@@ -149,12 +150,13 @@ impl<M: Mode> Remote<M> {
     /// Reads a response message. Each reference in it holds on to a handle from now on.
     pub(crate) fn decode<T: Message + HasReferences + Default>(&self, heard: Heard) -> Result<(T, u64)> {
         let Heard(Reply { index, body, delivered }) = heard;
-        let mut delivered = delivered.iter().map(|&number| self.delivered(number, 0, [0; 16]));
+        // Each of them is given back when it is dropped, also if nobody comes to take it.
+        let delivered: Vec<_> = delivered.iter().map(|&number| self.delivered(number, 0, [0; 16])).collect();
+        let mut delivered = delivered.into_iter();
         let unreadable = |why: &dyn fmt::Display| {
             let problem = format!("the manager's answer cannot be read ({why}): is it of another version?");
             Error::from(Refusal::new(Reason::Unspecified, problem))
         };
-        // What is delivered is given back when `delivered` is dropped, also if nobody comes to take it.
         let mut response = T::decode(&*body).map_err(|error| unreadable(&error))?;
         response.change_references(&mut |reference| -> Result<()> {
             let (kind, object) = (reference.kind(), reference.object());
@@ -170,10 +172,20 @@ impl<M: Mode> Remote<M> {
 
     /// Makes a token for this object.
     pub(crate) fn share(&self, kind: u32, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        let manager = Self::manager(self.session().clone(), self.timeout, None);
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let request = ShareRequest { handle: self.handle.number, uses, lifetime_ms };
-        self.run(Tokens { manager, object: self.clone(), kind, request })
+        self.run(Tokens { manager: self.of_session(), object: self.clone(), kind, request })
+    }
+
+    /// Asks the manager about this object.
+    pub(crate) fn describe(&self) -> M::Output<Describe<M>> {
+        let request = DescribeRequest { object: Some(describe_request::Object::Handle(self.handle.number)) };
+        self.run(Describe { manager: self.of_session(), _object: self.clone(), request })
+    }
+
+    /// The manager itself, to be asked about this object.
+    fn of_session(&self) -> Self {
+        Self::manager(self.session().clone(), self.timeout, None)
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dict::{Expected, Swap};
+use super::listing::Describe;
 use super::reference::proxy;
 use super::remote::{Holds, Remote, Tokens};
 use super::{Mode, Output};
@@ -55,6 +56,11 @@ impl<T, M: Mode> Value<T, M> {
     /// A [`Token`](crate::Token) with which another process can open this cell, `uses` times, within `lifetime` (at most a day).
     pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
         self.remote.share(value::KIND, uses, lifetime)
+    }
+
+    /// What the manager knows about this cell: its name, its size, how many refer to it, its age.
+    pub fn describe(&self) -> M::Output<Describe<M>> {
+        self.remote.describe()
     }
 }
 

@@ -491,3 +491,70 @@ promise!(whoever_does_not_hold_the_authkey_is_told_so, SHARED, |server, manager|
     assert!(missing.to_string().contains("holdfast serve"), "{missing}");
     wait!(manager.status()).unwrap();
 });
+
+promise!(objects_are_listed_found_and_described, SHARED, |_server, manager| {
+    let prefix = name("listed/");
+    let (in_dict, in_cell) = (format!("{prefix}a"), format!("{prefix}b"));
+    assert_eq!(wait!(manager.names(&prefix)).unwrap(), []);
+    assert_eq!(wait!(manager.exists(&in_dict)).unwrap(), None);
+    let dict: Dict<u64, String> = wait!(manager.dict(&in_dict)).unwrap();
+    let cell: Value<u64> = wait!(manager.value(&in_cell, &7)).unwrap();
+    wait!(dict.set(&1, &"one".to_owned())).unwrap();
+
+    let listed = wait!(manager.names(&prefix)).unwrap();
+    let facts: Vec<_> = listed.iter().map(|of| (&*of.name, of.kind.to_string(), of.elements, of.bytes)).collect();
+    // An entry takes 24 bytes beside its key and its value.
+    let expected =
+        [(&*in_dict, "dict".to_owned(), Some(1), Some(72)), (&*in_cell, "value".to_owned(), None, Some(24))];
+    assert_eq!(facts, expected);
+    let cells = wait!(manager.names_of(&prefix, "value".parse().unwrap())).unwrap();
+    assert_eq!(cells, listed[1..]);
+    assert_eq!(wait!(manager.exists(&in_dict)).unwrap(), Some(listed[0].kind));
+
+    let of_dict = wait!(dict.describe()).unwrap();
+    assert_eq!((of_dict.name.as_ref(), of_dict.kind), (Some(&in_dict), listed[0].kind));
+    assert_eq!((of_dict.elements, of_dict.bytes, of_dict.references, of_dict.poisoned), (Some(1), 72, 1, false));
+    let token = wait!(dict.token(3, Duration::from_secs(60))).unwrap();
+    let second: Dict<u64, String> = wait!(manager.dict_from_token(&token)).unwrap();
+    assert_eq!(wait!(second.describe()).unwrap().references, 3, "two handles and a token");
+    let by_name = wait!(manager.describe(&in_cell)).unwrap();
+    assert_eq!((by_name.references, by_name.elements, by_name.bytes), (1, None, 24));
+    assert!(wait!(cell.describe()).unwrap().age >= by_name.age);
+    assert_eq!(why(wait!(manager.describe("no such object"))), Reason::UnknownObject);
+    let nameless: Value<u64> = wait!(manager.new_value(&0)).unwrap();
+    assert_eq!(wait!(nameless.describe()).unwrap().name, None);
+    wait!(manager.delete(&in_cell)).unwrap();
+    assert_eq!(why(wait!(cell.describe())), Reason::UnknownObject);
+    wait!(manager.delete(&in_dict)).unwrap();
+});
+
+promise!(an_object_is_renamed_for_everyone, SHARED, |_server, manager| {
+    let (old, new) = (name("renamed from"), name("renamed to"));
+    let dict: Dict<u64, u64> = wait!(manager.dict(&old)).unwrap();
+    wait!(dict.set(&1, &1)).unwrap();
+    wait!(manager.rename(&old, &new)).unwrap();
+    assert_eq!(wait!(manager.exists(&old)).unwrap(), None);
+    assert_eq!(wait!(dict.get(&1)).unwrap(), Some(1), "a proxy stays good");
+    assert_eq!(wait!(dict.describe()).unwrap().name, Some(new.clone()));
+    assert_eq!(why(wait!(manager.rename(&old, &new))), Reason::UnknownObject);
+    assert_eq!(why(wait!(manager.rename(&new, ""))), Reason::InvalidName);
+
+    let other: Dict<u64, u64> = wait!(manager.dict(&old)).unwrap();
+    assert_eq!(why(wait!(manager.rename(&new, &old))), Reason::Exists);
+    assert_eq!(wait!(other.get(&1)).unwrap(), None, "nothing has changed");
+    wait!(manager.replace(&new, &old)).unwrap();
+    assert_eq!(why(wait!(other.get(&1))), Reason::UnknownObject);
+    let again: Dict<u64, u64> = wait!(manager.dict(&old)).unwrap();
+    assert_eq!(wait!(again.get(&1)).unwrap(), Some(1));
+    wait!(manager.delete(&old)).unwrap();
+});
+
+promise!(a_listing_takes_as_many_pages_as_it_needs, &[("page_bytes", 1024)], |_server, manager| {
+    let mut names: Vec<String> = (0..300).map(|number| format!("{LIBRARY}/{number}")).collect();
+    for name in &names {
+        let _: Value<u64> = wait!(manager.value(name, &0)).unwrap();
+    }
+    names.sort();
+    let listed = wait!(manager.names(&format!("{LIBRARY}/"))).unwrap();
+    assert_eq!(listed.into_iter().map(|object| object.name).collect::<Vec<_>>(), names);
+});
