@@ -126,6 +126,9 @@ pub(crate) struct LimitArgs {
     /// Unanswered calls of one session at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_calls_in_flight: Option<u32>,
+    /// Bytes of requests of one client's unary calls that are on their way at once
+    #[arg(long, value_name = "BYTES")]
+    max_inbound_bytes: Option<usize>,
     /// Bytes of replies that wait for one client to read them
     #[arg(long, value_name = "BYTES")]
     max_outbound_bytes: Option<usize>,
@@ -146,6 +149,7 @@ impl From<LimitArgs> for Limits {
             total_bytes: args.max_total_bytes.unwrap_or(default.total_bytes),
             page_bytes: args.page_bytes.unwrap_or(default.page_bytes),
             calls_in_flight: args.max_calls_in_flight.unwrap_or(default.calls_in_flight),
+            inbound_bytes: args.max_inbound_bytes.unwrap_or(default.inbound_bytes),
             outbound_bytes: args.max_outbound_bytes.unwrap_or(default.outbound_bytes),
         }
     }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub page_bytes: u32,
     /// Calls of one session that are unanswered at once.
     pub calls_in_flight: u32,
+    /// Bytes of requests of one connection's unary calls that are on their way at once. One call alone may have more.
+    pub inbound_bytes: usize,
     /// Bytes of replies that wait for one session's client to read them. At this mark the manager stops reading the
     /// session's calls.
     pub outbound_bytes: usize,
@@ -46,6 +48,7 @@ impl Default for Limits {
             total_bytes: total_memory() / 2,
             page_bytes: 256 << 10,
             calls_in_flight: 4096,
+            inbound_bytes: 32 << 20,
             outbound_bytes: 256 << 10,
         }
     }

@@ -34,7 +34,7 @@ impl Registry {
             .map_err(|_| Refusal::new(Reason::Malformed, format!("there is no OpenMode {}", request.mode)))?;
         let found = self.named.get(name).map(|slot| slot.clone());
         match (found, mode) {
-            (Some(slot), _) => existing(slot, request, mode),
+            (Some(slot), _) => existing(slot, name, request.kind, mode),
             (None, OpenMode::Open) => Err(unknown(name)),
             (None, OpenMode::OpenOrCreate | OpenMode::Create) => {
                 let slot = engine.create(request.kind, &request.spec)?;
@@ -46,9 +46,17 @@ impl Registry {
                     }
                 };
                 // Another session was quicker: its object is the one, and ours goes.
-                other.map_or(Ok((slot, true)), |other| existing(other, request, mode))
+                other.map_or(Ok((slot, true)), |other| existing(other, name, request.kind, mode))
             }
         }
+    }
+
+    /// The object of that name, which must be of that kind.
+    pub(crate) fn find(&self, name: &str, kind: u32) -> Result<Arc<Slot>, Refusal> {
+        self.check(name)?;
+        let found = self.named.get(name).map(|slot| slot.clone());
+        let (slot, _) = existing(found.ok_or_else(|| unknown(name))?, name, kind, OpenMode::Open)?;
+        Ok(slot)
     }
 
     /// Deletes the object of that name.
@@ -70,27 +78,30 @@ impl Registry {
     }
 }
 
-fn existing(slot: Arc<Slot>, request: &OpenRequest, mode: OpenMode) -> Result<(Arc<Slot>, bool), Refusal> {
-    if slot.kind() != request.kind {
+fn existing(slot: Arc<Slot>, name: &str, kind: u32, mode: OpenMode) -> Result<(Arc<Slot>, bool), Refusal> {
+    if slot.kind() != kind {
         return Err(Refusal::new(
             Reason::WrongKind,
             format!(
                 "{:?} is a {}, not a {}: open it as what it is, or choose another name",
-                request.name,
+                name,
                 catalog::kind_name(slot.kind()),
-                catalog::kind_name(request.kind)
+                catalog::kind_name(kind)
             ),
         ));
     }
     if mode == OpenMode::Create {
         return Err(Refusal::new(
             Reason::Exists,
-            format!("{:?} exists already: open it, or choose another name", request.name),
+            format!("{:?} exists already: open it, or choose another name", name),
         ));
     }
     Ok((slot, false))
 }
 
 fn unknown(name: &str) -> Refusal {
-    Refusal::new(Reason::UnknownObject, format!("there is no object named {name:?}"))
+    Refusal::new(
+        Reason::UnknownObject,
+        format!("there is no object named {name:?}: make it with Open, or check the name"),
+    )
 }

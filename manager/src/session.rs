@@ -1,17 +1,19 @@
 //! One client process's life with the manager.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use holdfast_objects::catalog::AnyOp;
+use holdfast_objects::catalog::{self, AnyOp};
 use holdfast_objects::{Answer, Ended, SessionId};
 use holdfast_proto::frame::{self, CallFrame};
-use holdfast_proto::ops::{Op, Unreadable};
+use holdfast_proto::ops::{Op, Response, Unreadable};
 use holdfast_proto::{
-    CloseResponse, CreateRequest, CreateResponse, DeleteResponse, OpenResponse, Reason, Refusal, ShareRequest,
-    ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, manager,
+    CloseResponse, CreateRequest, CreateResponse, DeleteResponse, HANDLE_METADATA, OBJECT_BINARY_METADATA,
+    OBJECT_METADATA, OpenResponse, Reason, Refusal, ShareRequest, ShareResponse, StatusResponse, TakeUpRequest,
+    TakeUpResponse, manager,
 };
 use slab::Slab;
 use uuid::Uuid;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::registry::Registry;
+use crate::rpc::{Method, Target};
 use crate::slot::Slot;
 use crate::tokens::Tokens;
 
@@ -57,6 +60,8 @@ pub(crate) struct Session {
     id: Uuid,
     /// By handle, less one: handle 0 is the manager.
     handles: Slab<Arc<Slot>>,
+    /// What unary calls opened by name. The name may stand for another object by now.
+    named: HashMap<Box<str>, Arc<Slot>>,
     store: Arc<Store>,
     how: Ended,
 }
@@ -72,7 +77,13 @@ impl Session {
                 format!("there are {limit} sessions, the limit named sessions: close some, or raise it"),
             ));
         }
-        Ok(Self { id: Uuid::now_v7(), handles: Slab::new(), store: store.clone(), how: Ended::Lost })
+        Ok(Self {
+            id: Uuid::now_v7(),
+            handles: Slab::new(),
+            named: HashMap::new(),
+            store: store.clone(),
+            how: Ended::Lost,
+        })
     }
 
     /// The id of the session.
@@ -97,14 +108,10 @@ impl Session {
     fn answer(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> (u64, Result<(), Refusal>) {
         let limit = self.store.limits.value_bytes;
         if call.request.len() > limit {
-            let refusal = format!(
-                "the request has {} bytes and the limit named value_bytes is {limit}: store less at once, or raise it",
-                call.request.len()
-            );
-            return (0, Err(Refusal::new(Reason::ValueTooLarge, refusal)));
+            return (0, Err(too_large(call.request.len(), limit)));
         }
         let Some(key) = call.handle.checked_sub(1) else {
-            let result = self.manage(call);
+            let result = self.manage(call.op, call.request);
             return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, &reply)));
         };
         let Some(slot) = self.handles.get(key as usize) else {
@@ -123,13 +130,69 @@ impl Session {
         }
     }
 
+    /// Makes one call that came as a request of its own, and appends its response. Also tells its index: 0 if it has none.
+    ///
+    /// An object that is named is opened for this session, and stays open until the session ends.
+    pub(crate) fn call_unary(
+        &mut self,
+        method: Method,
+        target: &Target,
+        request: &[u8],
+        response: &mut BytesMut,
+    ) -> (u64, Result<(), Refusal>) {
+        if method.is_of_manager() {
+            return (0, self.manage(method.op, request).map(|reply| reply.encode(response)));
+        }
+        let found = AnyOp::decode(method.kind, method.op, request)
+            .and_then(|op| self.find(method.kind, target).map(|slot| (slot, op)));
+        let (slot, op) = match found {
+            Ok(found) => found,
+            Err(refusal) => return (0, Err(refusal)),
+        };
+        match self.store.engine.apply(&slot, SessionId(*self.id.as_bytes()), op) {
+            (index, Answer::Done(reply)) => {
+                reply.encode(response);
+                (index, Ok(()))
+            }
+            (index, Answer::Refused(refusal)) => (index, Err(refusal)),
+        }
+    }
+
+    /// The object that a unary call is about.
+    fn find(&mut self, kind: u32, target: &Target) -> Result<Arc<Slot>, Refusal> {
+        let slot = match target {
+            Target::Name(name) => return self.find_named(name, kind),
+            Target::Handle(handle) => self.handles[self.key(*handle)?].clone(),
+            Target::Nothing => return Err(unnamed()),
+        };
+        if slot.kind() == kind {
+            return Ok(slot);
+        }
+        let (is, asked) = (catalog::kind_name(slot.kind()), catalog::kind_name(kind));
+        let problem = format!("the handle is of a {is}, not of a {asked}: call the service of its kind");
+        Err(Refusal::new(Reason::WrongKind, problem))
+    }
+
+    fn find_named(&mut self, name: &str, kind: u32) -> Result<Arc<Slot>, Refusal> {
+        let slot = self.store.registry.find(name, kind)?;
+        match self.named.get_mut(name) {
+            // One that was deleted holds nothing for this session any more.
+            Some(known) => known.clone_from(&slot),
+            None => {
+                self.check_handles()?;
+                self.named.insert(name.into(), slot.clone());
+            }
+        }
+        Ok(slot)
+    }
+
     /// A call on the manager itself.
-    fn manage(&mut self, call: &CallFrame<'_>) -> Result<manager::Reply, Refusal> {
+    fn manage(&mut self, op: u32, request: &[u8]) -> Result<manager::Reply, Refusal> {
         use manager::{Op as Ask, Reply};
-        let op = Ask::decode(call.op, call.request).map_err(|unreadable| match unreadable {
+        let op = Ask::decode(op, request).map_err(|unreadable| match unreadable {
             Unreadable::Unknown => Refusal::new(
                 Reason::UnknownOp,
-                format!("the manager has no op with number {}: is the client newer than the manager?", call.op),
+                format!("the manager has no op with number {op}: is the client newer than the manager?"),
             ),
             Unreadable::Malformed(error) => {
                 Refusal::new(Reason::Malformed, format!("the request cannot be read: {error}"))
@@ -185,7 +248,7 @@ impl Session {
 
     fn check_handles(&self) -> Result<(), Refusal> {
         let limit = self.store.limits.handles;
-        if self.handles.len() < limit {
+        if self.handles.len() + self.named.len() < limit {
             return Ok(());
         }
         let problem = format!("this session has {limit} handles, the limit named handles: drop proxies, or raise it");
@@ -203,6 +266,22 @@ impl Session {
     }
 }
 
+/// The request is larger than the limit.
+pub(crate) fn too_large(bytes: usize, limit: usize) -> Refusal {
+    let problem = format!(
+        "the request has {bytes} bytes and the limit named value_bytes is {limit}: store less at once, or raise it"
+    );
+    Refusal::new(Reason::ValueTooLarge, problem)
+}
+
+fn unnamed() -> Refusal {
+    let problem = format!(
+        "the call names no object: send its name as the metadata {OBJECT_METADATA} or {OBJECT_BINARY_METADATA}, or its \
+         handle, which ManagerService gives, as {HANDLE_METADATA}"
+    );
+    Refusal::new(Reason::Malformed, problem)
+}
+
 fn unknown_handle(handle: u32) -> Refusal {
     Refusal::new(Reason::UnknownHandle, format!("this session has no handle {handle}: open the object first"))
 }
@@ -210,7 +289,8 @@ fn unknown_handle(handle: u32) -> Refusal {
 impl Drop for Session {
     fn drop(&mut self) {
         self.store.sessions.fetch_sub(1, Ordering::Relaxed);
-        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, slot)| slot).collect();
+        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, slot)| slot);
+        let handles = handles.chain(std::mem::take(&mut self.named).into_values()).collect();
         let end = End { handles, session: SessionId(*self.id.as_bytes()), how: self.how, store: self.store.clone() };
         end.start();
     }

@@ -21,6 +21,7 @@ pub mod ops;
 pub mod place;
 mod refusal;
 pub mod scram;
+pub mod status;
 
 pub use datum::Datum;
 
@@ -32,6 +33,22 @@ pub const TOKEN_METADATA: &str = "holdfast-token-bin";
 
 /// The path of the session stream.
 pub const CONNECT_PATH: &str = "/holdfast.v1.SessionService/Connect";
+
+/// The metadata key of a unary call under which the object is named, percent-encoded.
+pub const OBJECT_METADATA: &str = "holdfast-object";
+
+/// The metadata key of a unary call under which the object is named, in binary: the name in UTF-8.
+pub const OBJECT_BINARY_METADATA: &str = "holdfast-object-bin";
+
+/// The metadata key of a unary call under which the handle of the object is given, in decimal.
+pub const HANDLE_METADATA: &str = "holdfast-handle";
+
+/// The metadata key under which a unary call is told its index, in decimal, among the trailers.
+pub const INDEX_METADATA: &str = "holdfast-index";
+
+/// All that the `.proto` files say, as an encoded `google.protobuf.FileDescriptorSet`, with what they import.
+#[cfg(feature = "grpc")]
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 mod generated {
     #![allow(

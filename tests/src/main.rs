@@ -103,6 +103,7 @@ fn set(config: &mut Config, name: &str, value: u64) {
         "total_bytes" => limits.total_bytes = value,
         "page_bytes" => limits.page_bytes = small,
         "calls_in_flight" => limits.calls_in_flight = small,
+        "inbound_bytes" => limits.inbound_bytes = size,
         "outbound_bytes" => limits.outbound_bytes = size,
         other => panic!("no such limit: {other}"),
     }
