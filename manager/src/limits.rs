@@ -27,7 +27,8 @@ pub struct Limits {
     pub page_bytes: u32,
     /// Calls of one session that are unanswered at once.
     pub calls_in_flight: u32,
-    /// Bytes of requests of one connection's unary calls that are on their way at once. One call alone may have more.
+    /// Bytes of requests of one connection's unary calls that are on their way at once. One call alone may have more, and
+    /// small ones are not kept out.
     pub inbound_bytes: usize,
     /// Bytes of replies that wait for one session's client to read them. At this mark the manager stops reading the
     /// session's calls.

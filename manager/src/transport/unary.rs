@@ -25,6 +25,10 @@ use crate::limits::Limits;
 use crate::rpc::{Method, Target};
 use crate::session::too_large;
 
+/// A request of no more bytes is taken in whatever else is on its way: large calls must not keep small ones out, since what
+/// frees something is small.
+const SMALL: usize = 16 << 10;
+
 /// The unary calls of one connection that are being received or answered, polled by the task of that connection.
 ///
 /// - A call is applied once, when its request is whole, which most are when they are first looked at.
@@ -268,7 +272,7 @@ impl Receiving {
     fn push(&mut self, chunk: Bytes) -> Result<(), Unfit> {
         let (total, others) = self.inbound.add(chunk.len());
         let limit = self.limits.inbound_bytes;
-        if others && total > limit {
+        if others && total > limit && self.inbound.bytes > SMALL {
             let problem = format!(
                 "the requests that are coming on this connection have more than {limit} bytes together, the limit named \
                  inbound_bytes: make fewer large calls at once, or raise it"
