@@ -2,11 +2,11 @@
 //!
 //! Messages and the table of ops come from the `.proto` files in `holdfast/v1`, through `build.rs`; the rest is the
 //! handshake as a machine without I/O ([`scram`]), the data that users store ([`Datum`]), the one table of errors
-//! ([`Refusal`]) and the framing of the session stream ([`frame`]).
+//! ([`Refusal`]) and its form as a gRPC status ([`status`]), and the framing of the session stream ([`frame`]).
 //!
 //! There is no socket, clock, file, thread or source of randomness here: the crate is `no_std`. Two features add to it
 //! for the programs at both ends: `std`, where a manager is found on a machine ([`place`]: addresses, default paths and
-//! the authkey file), and `grpc`, tonic's server for the unary services.
+//! the authkey file), and `grpc`, tonic's server for the handshake and the descriptors of all services.
 
 #![no_std]
 

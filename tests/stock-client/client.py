@@ -6,6 +6,7 @@ import hmac
 import os
 import pathlib
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from holdfast.v1 import (
 )
 
 PATIENCE = 30
+ROOT = pathlib.Path(__file__).parents[2]
 DICT = dict_pb2.DESCRIPTOR.services_by_name["DictService"].GetOptions().Extensions[options_pb2.kind]
 VALUE = value_pb2.DESCRIPTOR.services_by_name["ValueService"].GetOptions().Extensions[options_pb2.kind]
 
@@ -312,6 +314,21 @@ class StockClient(unittest.TestCase):
         calls = [client.dict.Add.future(add, timeout=PATIENCE, metadata=client.metadata(handle(number)))
                  for _ in range(2000)]
         self.assertEqual(sorted(call.result().value.integer for call in calls), list(range(1, 2001)))
+
+    def test_the_documentation(self):
+        blocks = lambda page: re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+        algorithm, session = blocks("docs/protocol.md")
+        address = self.server.addresses[1]
+        names = {**globals(), "address": address, "authkey": self.server.authkey}
+        exec(algorithm + session, names)
+        self.addCleanup(names["channel"].close)
+        self.assertEqual(names["sum"].value.integer, 1)
+        (usage,) = blocks("README.md")
+        for module in [datum_pb2, dict_pb2, dict_pb2_grpc, manager_pb2, manager_pb2_grpc]:
+            names.update(vars(module))
+        printed = []
+        exec(usage, {**names, "print": printed.append})
+        self.assertEqual(printed, [1])
 
     def test_health(self):
         stranger = self.connect(authenticate=False)

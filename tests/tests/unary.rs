@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::future::join_all;
 use holdfast::Reason;
 use holdfast_proto::{
     CreateRequest, Datum, DeleteRequest, DictAddRequest, DictGetRequest, DictLenRequest, DictSetRequest, Hello,
@@ -267,10 +268,9 @@ async fn a_client_that_does_not_read_responses_is_slowed_and_costs_bounded_memor
     }
     let grown = manager.process.memory().saturating_sub(before);
     assert!(grown < 30 << 20, "the manager grew by {} KiB", grown >> 10);
-    // Each is answered once it is read for.
-    for open in unread {
-        let got = open.answer().await.unwrap().response::<DictGetRequest>();
-        assert_eq!(got.value, large(1 << 19).value);
+    // Each is answered once they are read.
+    for answer in join_all(unread.into_iter().map(Open::answer)).await {
+        assert_eq!(answer.unwrap().response::<DictGetRequest>().value, large(1 << 19).value);
     }
     drop(raw);
     witness.sees_no_harm(&manager).await;
