@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_source_info(true).include_imports(true).open_files(&files)?;
     let pool = compiler.descriptor_pool();
+    // For clients that ask a manager what it speaks: with the comments, which their tools show.
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
     Config::new()
         .extern_path(".holdfast.v1.Datum", "crate::datum::Datum")
@@ -151,6 +153,8 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "pub mod {module} {{")?;
     writeln!(code, "/// The number of the kind.\npub const KIND: u32 = {kind};")?;
     writeln!(code, "/// The name of the kind, for people.\npub const NAME: &str = {module:?};")?;
+    writeln!(code, "/// The full name of the service, as it stands in the paths of its RPCs.")?;
+    writeln!(code, "pub const SERVICE: &str = \"{}.{}\";", service.package, service.proto_name)?;
     if has_spec {
         writeln!(code, "/// How an object of this kind is made.\npub type Spec = super::{noun}Spec;")?;
     }

@@ -1,7 +1,7 @@
 //! The manager process of Holdfast, as a library: `holdfast serve` and programs that bring their own manager run it.
 //!
-//! A call's way through it: `transport` reads a frame from a session's stream, `session` finds the object behind the
-//! handle, `engine` puts the call in order and applies it to the object in its `slot`, and the reply goes straight back.
+//! A call's way through it: `transport` reads a frame from a session's stream, or a unary request, `session` finds the
+//! object behind the handle or the name, `engine` puts the call in order and applies it to the object in its `slot`, and the reply goes straight back.
 //! [`Server`] puts the parts together.
 //!
 //! What no part does: hold a lock across an await, start a task for a call, or know what a kind's ops mean.
@@ -10,12 +10,14 @@ mod admission;
 mod auth;
 mod engine;
 mod file_limit;
+mod health;
 mod limits;
 mod network;
 mod private;
 mod quiet;
 mod reclaim;
 mod registry;
+mod rpc;
 mod server;
 mod session;
 pub mod settings;

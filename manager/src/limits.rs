@@ -37,6 +37,9 @@ settings! {
         "page_bytes" page_bytes: u32 as Size in 1024..=8 << 20, = 256 << 10;
         /// Calls of one session that are unanswered at once.
         "max_calls_in_flight" calls_in_flight: u32 as Count in 1..=u64::from(u32::MAX), = 4096;
+        /// Bytes of requests of one connection's unary calls that are on their way at once. One call alone may have more,
+        /// and small ones are not kept out.
+        "max_inbound_bytes" inbound_bytes: usize as Size, = 32 << 20;
         /// Bytes of replies that wait for one session's client to read them. At this mark the manager stops reading the
         /// session's calls.
         "max_outbound_bytes" outbound_bytes: usize as Size, = 256 << 10;

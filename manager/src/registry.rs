@@ -77,14 +77,14 @@ impl Registry {
         let mode = OpenMode::try_from(request.mode)
             .map_err(|_| Refusal::new(Reason::Malformed, format!("there is no OpenMode {}", request.mode)))?;
         match (self.find(name), mode) {
-            (Some(slot), _) => existing(slot, request, mode),
+            (Some(slot), _) => existing(slot, name, request.kind, mode),
             (None, OpenMode::Open) => Err(unknown(name)),
             (None, OpenMode::OpenOrCreate | OpenMode::Create) => {
                 let slot = engine.create(request.kind, &request.spec, resolve)?;
                 match self.add(name, &slot) {
                     None => Ok((slot, true)),
                     // Another session was quicker: its object is the one, and ours goes.
-                    Some(other) => existing(other, request, mode),
+                    Some(other) => existing(other, name, request.kind, mode),
                 }
             }
         }
@@ -101,6 +101,13 @@ impl Registry {
         order.insert(name.clone(), slot.clone());
         self.named.insert(name, slot.clone());
         None
+    }
+
+    /// The object of that name, which must be of that kind.
+    pub(crate) fn find_kind(&self, name: &str, kind: u32) -> Result<Arc<Slot>, Refusal> {
+        self.check(name)?;
+        let (slot, _) = existing(self.demand(name)?, name, kind, OpenMode::Open)?;
+        Ok(slot)
     }
 
     /// Deletes the object of that name.
@@ -194,22 +201,22 @@ impl Registry {
     }
 }
 
-fn existing(slot: Arc<Slot>, request: &OpenRequest, mode: OpenMode) -> Result<(Arc<Slot>, bool), Refusal> {
-    if slot.kind() != request.kind {
+fn existing(slot: Arc<Slot>, name: &str, kind: u32, mode: OpenMode) -> Result<(Arc<Slot>, bool), Refusal> {
+    if slot.kind() != kind {
         return Err(Refusal::new(
             Reason::WrongKind,
             format!(
                 "{:?} is a {}, not a {}: open it as what it is, or choose another name",
-                request.name,
+                name,
                 catalog::kind_name(slot.kind()),
-                catalog::kind_name(request.kind)
+                catalog::kind_name(kind)
             ),
         ));
     }
     if mode == OpenMode::Create {
         return Err(Refusal::new(
             Reason::Exists,
-            format!("{:?} exists already: open it, or choose another name", request.name),
+            format!("{:?} exists already: open it, or choose another name", name),
         ));
     }
     Ok((slot, false))
@@ -226,7 +233,10 @@ fn listed(name: &str, slot: &Slot) -> ListedObject {
 }
 
 fn unknown(name: &str) -> Refusal {
-    Refusal::new(Reason::UnknownObject, format!("there is no object named {name:?}"))
+    Refusal::new(
+        Reason::UnknownObject,
+        format!("there is no object named {name:?}: make it with Open, or check the name"),
+    )
 }
 
 #[cfg(test)]

@@ -17,17 +17,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
+use crate::health::Health;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::quiet::Quiet;
 use crate::session::Store;
 use crate::transport::{Accepted, Listener, Shared, serve};
 
-/// The largest message of the handshake.
-const AUTH_MESSAGE_BYTES: usize = 4096;
+/// The largest message of a client that need not have proven anything.
+const STRANGER_MESSAGE_BYTES: usize = 4096;
 
 /// How often expired tokens are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -112,13 +114,13 @@ impl Server {
             listen.iter().map(|to| Listener::bind(&to.address, to.beyond_loopback)).collect::<Result<_, _>>()?;
         let addresses =
             listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
-        let auth = AuthServiceServer::new(Service).max_decoding_message_size(AUTH_MESSAGE_BYTES);
+        let stop = CancellationToken::new();
         let shared = Shared {
             store: Arc::new(Store::new(limits)),
             network,
             authenticator: Arc::new(authenticator),
-            routes: Routes::new(auth).prepare(),
-            stop: CancellationToken::new(),
+            routes: routes(&stop),
+            stop,
         };
         Ok(Self { listeners, addresses, shared: Arc::new(shared), threads, drain })
     }
@@ -182,6 +184,22 @@ impl Server {
         ended.cancel();
         Ok(if drained.is_ok() { Stopped::Drained } else { Stopped::Cut })
     }
+}
+
+/// The services that anybody who can connect may call.
+fn routes(stop: &CancellationToken) -> Routes {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(holdfast_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let readable = "the descriptors were written by the build";
+    let health = HealthServer::new(Health { stop: stop.clone() });
+    Routes::new(AuthServiceServer::new(Service).max_decoding_message_size(STRANGER_MESSAGE_BYTES))
+        .add_service(health.max_decoding_message_size(STRANGER_MESSAGE_BYTES))
+        .add_service(reflection().build_v1().expect(readable).max_decoding_message_size(STRANGER_MESSAGE_BYTES))
+        .add_service(reflection().build_v1alpha().expect(readable).max_decoding_message_size(STRANGER_MESSAGE_BYTES))
+        .prepare()
 }
 
 /// The threads that serve connections, each with a runtime of its own, and how connections are spread over them.

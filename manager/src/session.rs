@@ -8,15 +8,16 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
-use holdfast_objects::catalog::{AnyOp, AnyReply};
+use holdfast_objects::catalog::{self, AnyOp, AnyReply};
 use holdfast_objects::{Answer, Ended, SessionId};
 use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame};
-use holdfast_proto::ops::{Op, Unreadable};
+use holdfast_proto::ops::{Op, Response, Unreadable};
 use holdfast_proto::{
     CloseRequest, CloseResponse, CreateRequest, CreateResponse, DeleteResponse, DescribeRequest, DescribeResponse,
-    ExistsResponse, Limit, LimitsResponse, OpenResponse, Reason, Refusal, RenameResponse, ShareRequest, ShareResponse,
-    StatusResponse, TakeUpRequest, TakeUpResponse, describe_request, manager,
+    ExistsResponse, HANDLE_METADATA, Limit, LimitsResponse, OBJECT_BINARY_METADATA, OBJECT_METADATA, OpenResponse,
+    Reason, Refusal, RenameResponse, ShareRequest, ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse,
+    describe_request, manager,
 };
 use slab::Slab;
 use uuid::Uuid;
@@ -25,6 +26,7 @@ use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::registry::Registry;
+use crate::rpc::{Method, Target};
 use crate::slot::{Held, Slot};
 use crate::tokens::Tokens;
 
@@ -67,6 +69,8 @@ pub(crate) struct Session {
     handles: Slab<Handle>,
     /// The keys of those handles that were delivered in references, by where their slots are.
     delivered: HashMap<usize, usize, RandomState>,
+    /// What unary calls opened by name. The name may stand for another object by now.
+    named: HashMap<Box<str>, Held>,
     store: Arc<Store>,
     how: Ended,
 }
@@ -95,6 +99,7 @@ impl Session {
             id: Uuid::now_v7(),
             handles: Slab::new(),
             delivered: HashMap::default(),
+            named: HashMap::new(),
             store: store.clone(),
             how: Ended::Lost,
         })
@@ -122,20 +127,16 @@ impl Session {
     fn answer(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> (u64, Result<(), Refusal>) {
         let limit = self.store.limits.value_bytes;
         if call.request.len() > limit {
-            let refusal = format!(
-                "the request has {} bytes and the limit named value_bytes is {limit}: store less at once, or raise it",
-                call.request.len()
-            );
-            return (0, Err(Refusal::new(Reason::ValueTooLarge, refusal)));
+            return (0, Err(too_large(call.request.len(), limit)));
         }
         let Some(key) = call.handle.checked_sub(1) else {
-            let result = self.manage(call);
+            let result = self.manage(call.op, call.request);
             return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, reply)));
         };
         let Some(Handle { slot, .. }) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
         };
-        let op = match self.read(slot, call) {
+        let op = match self.read(slot, call.op, call.request) {
             Ok(op) => op,
             Err(refusal) => return (0, Err(refusal)),
         };
@@ -154,8 +155,8 @@ impl Session {
     }
 
     /// Reads a request. The handles in its references become the objects that they stand for.
-    fn read(&self, slot: &Arc<Slot>, call: &CallFrame<'_>) -> Result<AnyOp, Refusal> {
-        let mut op = AnyOp::decode(slot.kind(), call.op, call.request)?;
+    fn read(&self, slot: &Arc<Slot>, op: u32, request: &[u8]) -> Result<AnyOp, Refusal> {
+        let mut op = AnyOp::decode(slot.kind(), op, request)?;
         op.change_references(&mut |reference| {
             slot.will_refer();
             self.resolve(reference)
@@ -202,13 +203,73 @@ impl Session {
         handle_of(key)
     }
 
+    /// Makes one call that came as a request of its own, and appends its response. Also tells its index: 0 if it has none.
+    ///
+    /// An object that is named is opened for this session, and stays open until the session ends.
+    pub(crate) fn call_unary(
+        &mut self,
+        method: Method,
+        target: &Target,
+        request: &[u8],
+        response: &mut BytesMut,
+    ) -> (u64, Result<(), Refusal>) {
+        if method.is_of_manager() {
+            return (0, self.manage(method.op, request).map(|reply| reply.encode(response)));
+        }
+        let found = self.find(method.kind, target).and_then(|slot| {
+            let op = self.read(&slot, method.op, request)?;
+            Ok((slot, op))
+        });
+        let (slot, op) = match found {
+            Ok(found) => found,
+            Err(refusal) => return (0, Err(refusal)),
+        };
+        match self.store.engine.apply(&slot, SessionId(*self.id.as_bytes()), op) {
+            (index, Answer::Done(mut reply)) => {
+                // Each reference in it tells its handle; there is nobody who could not read the response.
+                self.deliver(&mut reply);
+                reply.encode(response);
+                (index, Ok(()))
+            }
+            (index, Answer::Refused(refusal)) => (index, Err(refusal)),
+        }
+    }
+
+    /// The object that a unary call is about.
+    fn find(&mut self, kind: u32, target: &Target) -> Result<Arc<Slot>, Refusal> {
+        let slot = match target {
+            Target::Name(name) => return self.find_named(name, kind),
+            Target::Handle(handle) => Arc::clone(&self.handles[self.key(*handle)?].slot),
+            Target::Nothing => return Err(unnamed()),
+        };
+        if slot.kind() == kind {
+            return Ok(slot);
+        }
+        let (is, asked) = (catalog::kind_name(slot.kind()), catalog::kind_name(kind));
+        let problem = format!("the handle is of a {is}, not of a {asked}: call the service of its kind");
+        Err(Refusal::new(Reason::WrongKind, problem))
+    }
+
+    fn find_named(&mut self, name: &str, kind: u32) -> Result<Arc<Slot>, Refusal> {
+        let slot = self.store.registry.find_kind(name, kind)?;
+        match self.named.get_mut(name) {
+            // One that was deleted holds nothing for this session any more.
+            Some(known) => *known = slot.clone().into(),
+            None => {
+                self.check_handles()?;
+                self.named.insert(name.into(), slot.clone().into());
+            }
+        }
+        Ok(slot)
+    }
+
     /// A call on the manager itself.
-    fn manage(&mut self, call: &CallFrame<'_>) -> Result<manager::Reply, Refusal> {
+    fn manage(&mut self, op: u32, request: &[u8]) -> Result<manager::Reply, Refusal> {
         use manager::{Op as Ask, Reply};
-        let op = Ask::decode(call.op, call.request).map_err(|unreadable| match unreadable {
+        let op = Ask::decode(op, request).map_err(|unreadable| match unreadable {
             Unreadable::Unknown => Refusal::new(
                 Reason::UnknownOp,
-                format!("the manager has no op with number {}: is the client newer than the manager?", call.op),
+                format!("the manager has no op with number {op}: is the client newer than the manager?"),
             ),
             Unreadable::Malformed(error) => {
                 Refusal::new(Reason::Malformed, format!("the request cannot be read: {error}"))
@@ -343,7 +404,7 @@ impl Session {
 
     fn check_handles(&self) -> Result<(), Refusal> {
         let limit = self.store.limits.handles;
-        if self.handles.len() < limit {
+        if self.handles.len() + self.named.len() < limit {
             return Ok(());
         }
         let problem = format!("this session has {limit} handles, the limit named handles: drop proxies, or raise it");
@@ -368,6 +429,22 @@ fn handle_of(key: usize) -> u32 {
     u32::try_from(key + 1).expect("the limits on handles and objects are far below 2^32")
 }
 
+/// The request is larger than the limit.
+pub(crate) fn too_large(bytes: usize, limit: usize) -> Refusal {
+    let problem = format!(
+        "the request has {bytes} bytes and the limit named value_bytes is {limit}: store less at once, or raise it"
+    );
+    Refusal::new(Reason::ValueTooLarge, problem)
+}
+
+fn unnamed() -> Refusal {
+    let problem = format!(
+        "the call names no object: send its name as the metadata {OBJECT_METADATA} or {OBJECT_BINARY_METADATA}, or its \
+         handle, which ManagerService gives, as {HANDLE_METADATA}"
+    );
+    Refusal::new(Reason::Malformed, problem)
+}
+
 fn unknown_handle(handle: u32) -> Refusal {
     Refusal::new(Reason::UnknownHandle, format!("this session has no handle {handle}: open the object first"))
 }
@@ -375,7 +452,8 @@ fn unknown_handle(handle: u32) -> Refusal {
 impl Drop for Session {
     fn drop(&mut self) {
         self.store.sessions.fetch_sub(1, Ordering::Relaxed);
-        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, handle)| handle.slot).collect();
+        let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, handle)| handle.slot);
+        let handles = handles.chain(std::mem::take(&mut self.named).into_values()).collect();
         let end = End { handles, session: SessionId(*self.id.as_bytes()), how: self.how, store: self.store.clone() };
         end.start();
     }

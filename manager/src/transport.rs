@@ -1,9 +1,13 @@
-//! The bytes between clients and sessions: listeners, HTTP/2 connections, the session stream, and the way to the unary
-//! services. It knows no kind and no op.
+//! The bytes between clients and sessions: listeners, HTTP/2 connections, the session stream, unary calls, and the
+//! way to the services that need no session. It knows no kind and no op.
 
 mod connection;
 mod listener;
+mod metadata;
+mod services;
+mod session_cell;
 mod session_stream;
+mod status;
 mod unary;
 
 pub(crate) use connection::{Shared, serve};

@@ -20,6 +20,8 @@ pub struct Kind {
     pub number: u32,
     /// Its name, for people.
     pub name: &'static str,
+    /// The full name of its service, as it stands in the paths of RPCs.
+    pub service: &'static str,
     /// Number and name of each of its ops, by number.
     pub ops: fn() -> &'static [(u32, &'static str)],
 }
@@ -37,6 +39,7 @@ macro_rules! catalogue {
         pub const KINDS: &[Kind] = &[$(Kind {
             number: holdfast_proto::$module::KIND,
             name: holdfast_proto::$module::NAME,
+            service: holdfast_proto::$module::SERVICE,
             ops: <holdfast_proto::$module::Op as holdfast_proto::ops::Op>::table,
         }),+];
 
@@ -311,6 +314,7 @@ mod tests {
         for (at, kind) in KINDS.iter().enumerate() {
             let others = &KINDS[at + 1..];
             assert!(others.iter().all(|other| other.number != kind.number && other.name != kind.name), "{kind:?}");
+            assert!(others.iter().all(|other| other.service != kind.service), "{kind:?}");
             assert_eq!(kind_name(kind.number), kind.name);
             assert!((kind.ops)().is_sorted_by(|a, b| a.0 < b.0));
         }

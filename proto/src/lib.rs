@@ -2,11 +2,11 @@
 //!
 //! Messages and the table of ops come from the `.proto` files in `holdfast/v1`, through `build.rs`; the rest is the
 //! handshake as a machine without I/O ([`scram`]), the data that users store ([`Datum`]), the one table of errors
-//! ([`Refusal`]) and the framing of the session stream ([`frame`]).
+//! ([`Refusal`]) and its form as a gRPC status ([`status`]), and the framing of the session stream ([`frame`]).
 //!
 //! There is no socket, clock, file, thread or source of randomness here: the crate is `no_std`. Two features add to it
 //! for the programs at both ends: `std`, where a manager is found on a machine ([`place`]: addresses, default paths and
-//! the authkey file), and `grpc`, tonic's server for the unary services.
+//! the authkey file), and `grpc`, tonic's server for the handshake and the descriptors of all services.
 
 #![no_std]
 
@@ -22,6 +22,7 @@ pub mod ops;
 pub mod place;
 mod refusal;
 pub mod scram;
+pub mod status;
 mod written;
 
 pub use datum::Datum;
@@ -34,6 +35,22 @@ pub const TOKEN_METADATA: &str = "holdfast-token-bin";
 
 /// The path of the session stream.
 pub const CONNECT_PATH: &str = "/holdfast.v1.SessionService/Connect";
+
+/// The metadata key of a unary call under which the object is named, percent-encoded.
+pub const OBJECT_METADATA: &str = "holdfast-object";
+
+/// The metadata key of a unary call under which the object is named, in binary: the name in UTF-8.
+pub const OBJECT_BINARY_METADATA: &str = "holdfast-object-bin";
+
+/// The metadata key of a unary call under which the handle of the object is given, in decimal.
+pub const HANDLE_METADATA: &str = "holdfast-handle";
+
+/// The metadata key under which a unary call is told its index, in decimal, among the trailers.
+pub const INDEX_METADATA: &str = "holdfast-index";
+
+/// All that the `.proto` files say, as an encoded `google.protobuf.FileDescriptorSet`, with what they import.
+#[cfg(feature = "grpc")]
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 mod generated {
     #![allow(

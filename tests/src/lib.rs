@@ -12,12 +12,14 @@
 mod manager;
 mod process;
 mod raw;
+mod rpc;
 mod wait;
 mod witness;
 
 pub use manager::{Manager, Setup};
 pub use process::Process;
 pub use raw::{Ended, Raw, Stream, call, handshake};
+pub use rpc::{Answer, Open, Rpc};
 pub use wait::{PATIENCE, until, until_async, within};
 pub use witness::Witness;
 

@@ -59,14 +59,14 @@ impl fmt::Display for Ended {
     }
 }
 
-fn cut(error: impl fmt::Display) -> Ended {
+pub(crate) fn cut(error: impl fmt::Display) -> Ended {
     Ended::Cut(error.to_string())
 }
 
 /// A client of our own: an HTTP/2 connection, on which nothing is said by itself.
 #[derive(Debug)]
 pub struct Raw {
-    sender: SendRequest<Bytes>,
+    pub(crate) sender: SendRequest<Bytes>,
     connection: JoinHandle<()>,
     /// The token of this connection, once it has one.
     pub token: Option<Bytes>,
@@ -184,7 +184,7 @@ pub fn handshake() -> (String, ClientAwaitingChallenge) {
     ClientAwaitingChallenge::begin(&Binding::None, Nonce::from_random(random))
 }
 
-fn status_of(headers: &HeaderMap) -> Option<Ended> {
+pub(crate) fn status_of(headers: &HeaderMap) -> Option<Ended> {
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let code = text("grpc-status")?.parse().unwrap();
     // Enough of the percent-encoding for messages that people read.

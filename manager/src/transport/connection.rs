@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
-use holdfast_proto::{CONNECT_PATH, TOKEN_METADATA};
+use holdfast_proto::{CONNECT_PATH, Reason, Refusal};
 use holdfast_stream::{SelfWake, Side};
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -21,8 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::service::Routes;
 
+use super::metadata;
+use super::services::{self, Budget};
+use super::session_cell::SessionCell;
 use super::session_stream::SessionStream;
-use super::unary;
+use super::status::{self, refuse, refuse_http};
+use super::unary::Calls;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Gate, Source, Verdict};
 use crate::network::Network;
@@ -35,8 +37,17 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How often a connection is polled again for what it did itself, before others get their turn.
 const ROUNDS: usize = 4;
 
-/// The path of the service that an unauthenticated connection may call.
-const AUTH_SERVICE: &str = "/holdfast.v1.AuthService/";
+/// What a client may send on a connection before it has proven anything: the default of HTTP/2, which is its least.
+const STRANGER_WINDOW: u32 = 65_535;
+
+/// The bytes of messages that a connection is served for before it is authenticated.
+const STRANGER_BYTES: usize = 64 << 10;
+
+/// How many requests a connection may have open at once before it is authenticated.
+const STRANGER_REQUESTS_AT_ONCE: usize = 8;
+
+/// How many requests a connection may make before it is authenticated.
+const STRANGER_REQUESTS: usize = 64;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -74,7 +85,7 @@ fn builder(network: &Network) -> Builder {
     let mut builder = Builder::new();
     builder
         .initial_window_size(network.stream_window)
-        .initial_connection_window_size(network.connection_window)
+        .initial_connection_window_size(STRANGER_WINDOW)
         .max_send_buffer_size(network.send_buffer)
         .max_header_list_size(network.max_header_list)
         .max_concurrent_streams(network.max_concurrent_streams)
@@ -83,21 +94,32 @@ fn builder(network: &Network) -> Builder {
     builder
 }
 
-/// One HTTP/2 connection, polled as one task together with its session.
+/// One HTTP/2 connection, polled as one task together with its session and its unary calls.
 ///
 /// Whatever ends it, the session is dropped with it, and with the session everything that it held.
 struct Connection<Io> {
     h2: h2::server::Connection<Io, Bytes>,
     wakes: SelfWake,
-    session: Option<SessionStream>,
-    /// A connection has one session in its life.
-    had_session: bool,
-    /// Unary calls that are being answered. They end with the connection.
-    unary: JoinSet<()>,
+    session: SessionCell,
+    stream: Option<SessionStream>,
+    /// A connection has one session stream in its life.
+    had_stream: bool,
+    /// Unary calls that use the session.
+    calls: Calls,
+    /// Requests to services that need no session. They end with the connection.
+    services: JoinSet<()>,
     gate: Arc<Gate>,
+    /// What it may yet do, until it has shown the token that authentication gave it.
+    stranger: Option<Stranger>,
     shared: Arc<Shared>,
     rare: Rare,
     closing: bool,
+}
+
+/// What a connection that is not authenticated may yet do.
+struct Stranger {
+    requests: usize,
+    bytes: Budget,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
@@ -113,10 +135,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Self {
             h2,
             wakes: SelfWake::default(),
-            session: None,
-            had_session: false,
-            unary: JoinSet::new(),
+            session: SessionCell::new(shared.store.clone()),
+            stream: None,
+            had_stream: false,
+            calls: Calls::new(shared.store.limits.clone()),
+            services: JoinSet::new(),
             gate,
+            stranger: Some(Stranger { requests: STRANGER_REQUESTS, bytes: Budget::new(STRANGER_BYTES) }),
             shared,
             rare,
             closing: false,
@@ -135,26 +160,58 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
     }
 
-    fn handle_request(&mut self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        while self.unary.try_join_next().is_some() {}
+    fn handle_request(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if let Some(stranger) = &mut self.stranger {
+            stranger.requests = stranger.requests.saturating_sub(1);
+            if stranger.requests == 0 {
+                return self.h2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            }
+        }
+        if request.method() != Method::POST {
+            return refuse_http(&mut respond, StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if !metadata::is_grpc(request.headers()) {
+            return refuse_http(&mut respond, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
         let path = request.uri().path();
-        if path.starts_with(AUTH_SERVICE) {
-            request.extensions_mut().insert(self.gate.clone());
-            self.unary.spawn(unary::answer(request, respond, self.shared.routes.clone()));
-        } else if !token(request.headers()).is_some_and(|token| self.gate.admits(&token)) {
-            let status = Status::unauthenticated(
-                "this connection has not proven that it holds the authkey: call AuthService first, and send its token",
-            );
-            refuse(&mut respond, status);
+        if services::has(path) {
+            return self.handle_service(request, respond);
+        }
+        if !metadata::token(request.headers()).is_some_and(|token| self.gate.admits(&token)) {
+            let problem = "this connection has not proven that it holds the authkey: call AuthService first, and send its token \
+                           as metadata";
+            let refusal = Refusal::new(Reason::Unauthenticated, problem);
+            return refuse(&mut respond, status::of(&refusal, path));
+        }
+        if self.stranger.take().is_some() {
+            self.h2.set_target_window_size(self.shared.network.connection_window);
+        }
+        if self.closing {
+            refuse(&mut respond, closed());
         } else if path == CONNECT_PATH {
             self.handle_connect(request, respond);
         } else {
-            self.unary.spawn(unary::answer(request, respond, self.shared.routes.clone()));
+            let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
+            self.calls.take_in(&mut cx, request, respond, &mut self.session);
         }
     }
 
+    fn handle_service(&mut self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        while self.services.try_join_next().is_some() {}
+        if self.stranger.is_some() && self.services.len() >= STRANGER_REQUESTS_AT_ONCE {
+            let problem = format!(
+                "a connection that is not authenticated has {STRANGER_REQUESTS_AT_ONCE} requests at once: wait for answers"
+            );
+            return refuse(&mut respond, Status::resource_exhausted(problem));
+        }
+        request.extensions_mut().insert(self.gate.clone());
+        let budget = self.stranger.as_ref().map(|stranger| stranger.bytes.clone());
+        let (routes, stop) = (self.shared.routes.clone(), self.shared.stop.clone());
+        self.services.spawn(services::answer(request, respond, routes, budget, stop));
+    }
+
     fn handle_connect(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        if self.had_session {
+        if self.had_stream {
             return refuse(
                 &mut respond,
                 Status::failed_precondition("this connection had its session: open another connection"),
@@ -163,17 +220,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let response = Response::builder().header(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         let response = response.body(()).expect("a constant response");
         if let Ok(send) = respond.send_response(response, false) {
-            self.had_session = true;
-            self.session = Some(SessionStream::new(request.into_body(), send, self.shared.store.clone()));
+            self.had_stream = true;
+            self.stream = Some(SessionStream::new(request.into_body(), send, self.shared.store.limits.clone()));
         }
     }
 
     fn poll_session(&mut self) {
         let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
-        if let Some(session) = &mut self.session
-            && session.poll(&mut cx).is_ready()
-        {
-            self.session = None;
+        let mut ended = false;
+        if let Some(stream) = &mut self.stream {
+            ended = stream.poll(&mut cx, &mut self.session).is_ready();
+        }
+        self.calls.poll(&mut cx, &mut self.session);
+        if ended {
+            self.stream = None;
             // The token dies with the session.
             self.gate.shut();
             self.close();
@@ -188,16 +248,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Due::Unauthenticated => return Poll::Ready(()),
                 Due::Shut => self.close(),
                 Due::Lingered => {
-                    while self.unary.try_join_next().is_some() {}
-                    if self.session.is_none() && self.unary.is_empty() {
+                    while self.services.try_join_next().is_some() {}
+                    if self.stream.is_none() && self.calls.is_empty() && self.services.is_empty() {
                         return Poll::Ready(());
                     }
                     self.rare.linger();
                 }
                 Due::Stop => {
                     let stream = self.wakes.waker(Side::Stream).clone();
-                    if let Some(session) = &mut self.session {
-                        session.stop(&mut Context::from_waker(&stream));
+                    if let Some(stream_of_session) = &mut self.stream {
+                        stream_of_session.stop(&mut Context::from_waker(&stream), &mut self.session);
                     }
                     self.close();
                 }
@@ -206,9 +266,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Poll::Pending
     }
 
-    /// Takes no new streams; ends when those that are open have ended.
+    /// Takes no new streams, and refuses calls that have not come whole; ends when those that are open have ended.
     fn close(&mut self) {
         if !std::mem::replace(&mut self.closing, true) {
+            self.calls.refuse_rest(&closed());
             self.h2.graceful_shutdown();
             // h2 does not wake anyone for it, and what it has queued must leave.
             self.wakes.waker(Side::Connection).wake_by_ref();
@@ -248,24 +309,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
     }
 }
 
-/// Metadata in binary is base64 with or without padding.
-///
-/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
-const BINARY_METADATA: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// The token that came with a request.
-fn token(headers: &HeaderMap) -> Option<Vec<u8>> {
-    BINARY_METADATA.decode(headers.get(TOKEN_METADATA)?.as_bytes()).ok()
-}
-
-/// Answers with a status alone.
-fn refuse(respond: &mut SendResponse<Bytes>, status: Status) {
-    let response: Response<()> = status.into_http();
-    // An error means that the client has reset the stream.
-    let _ = respond.send_response(response, true);
+/// The answer to a call that comes when the connection is being closed.
+fn closed() -> Status {
+    Status::unavailable("this connection is being closed, and the call was not applied: make it on another connection")
 }
 
 /// What is rarely due on a connection, apart from what is due at every call.

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{self, Broken, CallFrame, ClientSays, Deframer, FromClient};
-use holdfast_proto::{Goodbye, Hello, PROTOCOL, ServerFrame, Welcome, server_frame};
+use holdfast_proto::{CONNECT_PATH, Goodbye, Hello, PROTOCOL, ServerFrame, Welcome, server_frame};
 use holdfast_stream::Outbox;
-use http::{HeaderMap, HeaderValue};
 use tonic::{Code, Status};
 
-use crate::session::{Session, Store};
+use super::session_cell::SessionCell;
+use super::status::{self, trailers};
+use crate::limits::Limits;
 
 /// How many frames are handled before other connections of the same thread get their turn.
 const FRAMES_AT_ONCE: usize = 256;
@@ -29,7 +30,7 @@ pub(super) struct SessionStream {
     deframer: Deframer,
     outbox: Outbox,
     state: State,
-    store: Arc<Store>,
+    limits: Arc<Limits>,
     count: Count,
 }
 
@@ -47,8 +48,8 @@ struct Count {
 enum State {
     /// Nothing has come yet.
     Silent,
-    /// The client has said who it is.
-    Open(Session),
+    /// The client has said who it is, and the session of the connection is open.
+    Open,
     /// Nothing more is applied; the status is sent when the outbox is empty.
     Ending(Status),
     /// The status is sent, or nobody waits for it.
@@ -56,52 +57,57 @@ enum State {
 }
 
 impl SessionStream {
-    pub(super) fn new(recv: RecvStream, send: SendStream<Bytes>, store: Arc<Store>) -> Self {
+    pub(super) fn new(recv: RecvStream, send: SendStream<Bytes>, limits: Arc<Limits>) -> Self {
         Self {
             recv,
             send,
-            deframer: Deframer::new(store.limits.frame_bytes()),
+            deframer: Deframer::new(limits.frame_bytes()),
             outbox: Outbox::default(),
             state: State::Silent,
-            store,
+            limits,
             count: Count::default(),
         }
     }
 
     /// Does all that can be done now. `Ready` when the stream has ended; must not be polled again then.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_frames(cx).is_err() {
+    ///
+    /// The session of the connection ends when the stream has nothing more to say for it, before the stream itself.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Poll<()> {
+        if self.poll_frames(cx, session).is_err() {
             // The client is gone: there is nobody to tell.
             self.state = State::Ended;
-            return Poll::Ready(());
+        }
+        if matches!(self.state, State::Ending(_) | State::Ended) {
+            session.end();
         }
         self.poll_end(cx)
     }
 
     /// The manager stops: what has come is answered, and nothing that comes later.
-    pub(super) fn stop(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn stop(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) {
         // All that has come, although it may be more than one turn's worth. What the client must read first to make room
         // for its reply stays unanswered: the end cannot wait for a client that does not read.
         let mut before = None;
-        while matches!(self.state, State::Silent | State::Open(_)) && before != Some(self.count.replied) {
+        while matches!(self.state, State::Silent | State::Open) && before != Some(self.count.replied) {
             before = Some(self.count.replied);
-            if self.poll_frames(cx).is_err() {
+            if self.poll_frames(cx, session).is_err() {
                 return;
             }
         }
-        if matches!(self.state, State::Silent | State::Open(_)) {
+        if matches!(self.state, State::Silent | State::Open) {
             let goodbye = Goodbye { message: "the manager is being stopped".to_owned() };
             self.say(server_frame::Frame::Goodbye(goodbye));
             self.end(Status::ok(""));
         }
+        session.end();
     }
 
     /// Reads, applies and replies, until there is nothing to read, the client must read first, or others must have
     /// their turn. An error means that the connection or the stream is gone.
-    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Result<(), h2::Error> {
+    fn poll_frames(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Result<(), h2::Error> {
         let mut frames = 0;
-        while matches!(self.state, State::Silent | State::Open(_)) {
-            if self.outbox.len() >= self.store.limits.outbound_bytes
+        while matches!(self.state, State::Silent | State::Open) {
+            if self.outbox.len() >= self.limits.outbound_bytes
                 && self.outbox.poll_flush(cx, &mut self.send)?.is_pending()
             {
                 return Ok(());
@@ -110,7 +116,7 @@ impl SessionStream {
                 cx.waker().wake_by_ref();
                 break;
             }
-            match self.handle_next() {
+            match self.handle_next(session) {
                 Ok(true) => frames += 1,
                 Ok(false) => match self.recv.poll_data(cx) {
                     Poll::Ready(Some(chunk)) => {
@@ -131,35 +137,37 @@ impl SessionStream {
     }
 
     /// Handles the next whole frame, if one has come. An error ends the stream.
-    fn handle_next(&mut self) -> Result<bool, Status> {
+    fn handle_next(&mut self, session: &mut SessionCell) -> Result<bool, Status> {
         let Some(message) = self.deframer.next().map_err(broken)? else { return Ok(false) };
-        let limit = self.store.limits.calls_in_flight;
+        let limit = self.limits.calls_in_flight;
         // What nearly every frame is.
-        if let State::Open(session) = &mut self.state
+        if let State::Open = self.state
             && let Some((received, call)) = frame::read_plain_call(message)
         {
             self.count.note_received(received)?;
             self.count.note_call(&call, limit)?;
+            let session = session.get().expect("an open stream has a session");
             session.call(&call, self.outbox.frames());
             return Ok(true);
         }
         let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
         self.count.note_received(received)?;
-        match (&mut self.state, frame) {
-            (State::Open(session), Some(ClientSays::Call(call))) => {
+        match (&self.state, frame) {
+            (State::Open, Some(ClientSays::Call(call))) => {
+                let session = session.get().expect("an open stream has a session");
                 self.count.note_call(&call, limit)?;
                 session.call(&call, self.outbox.frames());
             }
-            (State::Open(_), None) => {}
-            (State::Open(session), Some(ClientSays::Goodbye(_))) => {
-                session.close();
+            (State::Open, None) => {}
+            (State::Open, Some(ClientSays::Goodbye(_))) => {
+                session.get().expect("an open stream has a session").close();
                 self.end(Status::ok(""));
             }
-            (State::Silent, Some(ClientSays::Hello(hello))) => self.handle_hello(&hello)?,
+            (State::Silent, Some(ClientSays::Hello(hello))) => self.handle_hello(&hello, session)?,
             (State::Silent, _) => {
                 return Err(Status::failed_precondition("the first frame of a session must be Hello"));
             }
-            (State::Open(_), Some(ClientSays::Hello(_))) => {
+            (State::Open, Some(ClientSays::Hello(_))) => {
                 return Err(Status::failed_precondition("only the first frame of a session may be Hello"));
             }
             (State::Ending(_) | State::Ended, _) => {}
@@ -167,7 +175,7 @@ impl SessionStream {
         Ok(true)
     }
 
-    fn handle_hello(&mut self, hello: &Hello) -> Result<(), Status> {
+    fn handle_hello(&mut self, hello: &Hello, session: &mut SessionCell) -> Result<(), Status> {
         if hello.protocol != PROTOCOL {
             return Err(Status::failed_precondition(format!(
                 "this manager speaks protocol {PROTOCOL} and the client speaks {}: use a client of the manager's version",
@@ -177,17 +185,17 @@ impl SessionStream {
         if hello.name.len() > 128 {
             return Err(Status::invalid_argument("the name of a client has at most 128 bytes"));
         }
-        let session = Session::open(&self.store)
-            .map_err(|refusal| Status::new(Code::from_i32(refusal.why().grpc_code()), refusal.message))?;
+        let incarnation = session.store().incarnation;
+        let session = session.open().map_err(|refusal| status::of(&refusal, CONNECT_PATH))?;
         tracing::debug!(session = %session.id(), client = hello.name, "a session opened");
-        let limits = &self.store.limits;
+        let limits = &self.limits;
         let welcome = Welcome {
             session: session.id().as_bytes().to_vec(),
-            incarnation: self.store.incarnation.as_bytes().to_vec(),
+            incarnation: incarnation.as_bytes().to_vec(),
             calls_in_flight: limits.calls_in_flight,
             frame_bytes: u32::try_from(limits.frame_bytes()).unwrap_or(u32::MAX),
         };
-        self.state = State::Open(session);
+        self.state = State::Open;
         self.say(server_frame::Frame::Welcome(welcome));
         Ok(())
     }
@@ -195,7 +203,7 @@ impl SessionStream {
     /// The client will send nothing more. Without a goodbye its session is lost.
     fn handle_half_close(&mut self) {
         self.end(match &self.state {
-            State::Open(_) if !self.deframer.is_inside_message() => Status::ok(""),
+            State::Open if !self.deframer.is_inside_message() => Status::ok(""),
             _ => Status::invalid_argument("the stream was closed in the middle of a frame, or before Hello"),
         });
     }
@@ -267,12 +275,4 @@ fn broken(broken: Broken) -> Status {
         Broken::TooLarge { .. } => Status::resource_exhausted(broken.to_string()),
         Broken::Compressed | Broken::Malformed(_) => Status::invalid_argument(broken.to_string()),
     }
-}
-
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if status.add_header(&mut trailers).is_err() {
-        trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("13"));
-    }
-    trailers
 }
