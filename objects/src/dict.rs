@@ -30,8 +30,16 @@ const ENTRY_BYTES: u64 = 24;
 #[derive(Debug)]
 pub struct Dict {
     equality: Equality,
-    entries: OrderedMap,
+    entries: OrderedMap<Cell>,
     bytes: u64,
+}
+
+/// What a key leads to.
+#[derive(Debug, Default)]
+struct Cell {
+    value: Datum,
+    /// The index of the call that last wrote it.
+    version: u64,
 }
 
 /// All there is to know about a [`Dict`].
@@ -80,7 +88,7 @@ impl Object for Dict {
             let key = door::key("key", Some(key), &equality)?.into_datum();
             let value = door::value("value", Some(value), &equality)?;
             bytes += cost(&key, &value);
-            entries.push(ordered_map::Entry { key, value, version, ordinal });
+            entries.push(ordered_map::Entry { key, held: Cell { value, version }, ordinal });
         }
         creation.room.grow(bytes)?;
         let entries = OrderedMap::restore(equality.clone(), entries, state.next_ordinal).map_err(|flaw| {
@@ -92,8 +100,8 @@ impl Object for Dict {
     fn state(&self) -> State {
         let entries = self.entries.iter_from(0).map(|entry| EntryState {
             key: entry.key.clone(),
-            value: entry.value.clone(),
-            version: entry.version,
+            value: entry.held.value.clone(),
+            version: entry.held.version,
             ordinal: entry.ordinal,
         });
         State { entries: entries.collect(), next_ordinal: self.entries.next_ordinal() }
@@ -155,7 +163,7 @@ impl Dict {
         let key = self.key(request.key)?;
         let default = door::optional("default", request.default, &self.equality)?;
         let value = match self.entries.place(&key) {
-            Place::Taken(place) => self.remove(&place, turn).value,
+            Place::Taken(place) => self.remove(&place, turn).held.value,
             Place::Free(_) => default.ok_or_else(|| missing_key(&key))?,
         };
         Ok(DictPopResponse { value: Some(value) })
@@ -166,7 +174,7 @@ impl Dict {
             return Err(Refusal::new(Reason::Empty, "the dict is empty: there is no entry to take"));
         };
         let entry = self.remove(&place, turn);
-        Ok(DictPopItemResponse { key: Some(entry.key), value: Some(entry.value) })
+        Ok(DictPopItemResponse { key: Some(entry.key), value: Some(entry.held.value) })
     }
 
     fn set_default(
@@ -178,7 +186,7 @@ impl Dict {
         let default = self.value("default", request.default)?;
         match self.entries.place(&key) {
             Place::Taken(place) => {
-                let value = self.entries.entry(&place).value.clone();
+                let value = self.entries.entry(&place).held.value.clone();
                 Ok(DictSetDefaultResponse { value: Some(value), inserted: false })
             }
             Place::Free(place) => {
@@ -198,8 +206,8 @@ impl Dict {
         self.bytes = self.bytes - old + new;
         for (key, value) in batch {
             match self.entries.place(&key) {
-                Place::Taken(place) => self.entries.overwrite(&place, value, turn.index),
-                Place::Free(place) => self.entries.append(&place, key, value, turn.index),
+                Place::Taken(place) => self.entries.overwrite(&place, Cell { value, version: turn.index }),
+                Place::Free(place) => self.entries.append(&place, key, Cell { value, version: turn.index }),
             }
         }
         Ok(DictUpdateResponse {})
@@ -216,7 +224,7 @@ impl Dict {
         let delta = self.value("delta", request.delta)?;
         let place = self.entries.place(&key);
         let number = match &place {
-            Place::Taken(place) => &self.entries.entry(place).value,
+            Place::Taken(place) => &self.entries.entry(place).held.value,
             Place::Free(_) => &Datum::Integer(0),
         };
         let sum = number::add(number, &delta, &format_args!("the value under the key {}", key.datum().brief()))?;
@@ -241,7 +249,7 @@ impl Dict {
             Place::Free(_) => None,
         };
         if !expected.is_met_by(entry, &self.equality) {
-            let (value, version) = entry.map_or((None, 0), |entry| (Some(entry.value.clone()), entry.version));
+            let (value, version) = entry.map_or((None, 0), |entry| (Some(entry.held.value.clone()), entry.held.version));
             return Ok(DictCompareAndSetResponse { swapped: false, value, version });
         }
         let version = if new.is_some() { turn.index } else { 0 };
@@ -260,7 +268,7 @@ impl Dict {
     fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
         let key = self.key(request.key)?;
         Ok(match self.entries.get(&key) {
-            Some(entry) => DictGetResponse { value: Some(entry.value.clone()), version: entry.version },
+            Some(entry) => DictGetResponse { value: Some(entry.held.value.clone()), version: entry.held.version },
             None => DictGetResponse::default(),
         })
     }
@@ -276,7 +284,7 @@ impl Dict {
         let mut lookups = Vec::new();
         let mut page = Page::new(request.bytes, turn.page_bytes);
         for key in keys? {
-            let lookup = Lookup { value: self.entries.get(&key).map(|entry| entry.value.clone()) };
+            let lookup = Lookup { value: self.entries.get(&key).map(|entry| entry.held.value.clone()) };
             page.count(&lookup);
             lookups.push(lookup);
             if page.is_full() {
@@ -298,7 +306,7 @@ impl Dict {
         let mut page = Page::new(request.bytes, turn.page_bytes);
         for entry in found.by_ref() {
             let key = keys.then(|| entry.key.clone());
-            let entry = Entry { key, value: values.then(|| entry.value.clone()) };
+            let entry = Entry { key, value: values.then(|| entry.held.value.clone()) };
             page.count(&entry);
             entries.push(entry);
             if page.is_full() {
@@ -333,10 +341,10 @@ impl Dict {
     }
 
     fn overwrite(&mut self, place: &Taken, value: Datum, turn: &mut Turn) -> Result<(), Refusal> {
-        let (old, new) = (self.entries.entry(place).value.bytes(), value.bytes());
+        let (old, new) = (self.entries.entry(place).held.value.bytes(), value.bytes());
         turn.room.replace(old, new)?;
         self.bytes = self.bytes - old + new;
-        self.entries.overwrite(place, value, turn.index);
+        self.entries.overwrite(place, Cell { value, version: turn.index });
         Ok(())
     }
 
@@ -347,13 +355,13 @@ impl Dict {
         let bytes = cost(key.datum(), &value);
         turn.room.grow(bytes)?;
         self.bytes += bytes;
-        self.entries.append(place, key, value, turn.index);
+        self.entries.append(place, key, Cell { value, version: turn.index });
         Ok(())
     }
 
-    fn remove(&mut self, place: &Taken, turn: &mut Turn) -> ordered_map::Entry {
+    fn remove(&mut self, place: &Taken, turn: &mut Turn) -> ordered_map::Entry<Cell> {
         let entry = self.entries.remove(place);
-        let bytes = cost(&entry.key, &entry.value);
+        let bytes = cost(&entry.key, &entry.held.value);
         turn.room.shrink(bytes);
         self.bytes -= bytes;
         entry
@@ -366,17 +374,17 @@ impl Dict {
             let key = self.key(key)?;
             let value = self.value("value", value)?;
             match batch.place(&key) {
-                Place::Taken(place) => batch.overwrite(&place, value, 0),
-                Place::Free(place) => batch.append(&place, key, value, 0),
+                Place::Taken(place) => batch.overwrite(&place, value),
+                Place::Free(place) => batch.append(&place, key, value),
             }
         }
-        batch.into_entries().map(|entry| Ok((Key::new(entry.key)?, entry.value))).collect()
+        batch.into_entries().map(|entry| Ok((Key::new(entry.key)?, entry.held))).collect()
     }
 
     /// What an update frees and takes.
     fn cost_of(&self, batch: &[(Key, Datum)]) -> (u64, u64) {
         batch.iter().fold((0, 0), |(old, new), (key, value)| match self.entries.get(key) {
-            Some(entry) => (old + entry.value.bytes(), new + value.bytes()),
+            Some(entry) => (old + entry.held.value.bytes(), new + value.bytes()),
             None => (old, new + cost(key.datum(), value)),
         })
     }
@@ -390,10 +398,10 @@ enum Expected {
 }
 
 impl Expected {
-    fn is_met_by(&self, entry: Option<&ordered_map::Entry>, equality: &Equality) -> bool {
+    fn is_met_by(&self, entry: Option<&ordered_map::Entry<Cell>>, equality: &Equality) -> bool {
         match self {
-            Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.value, expected)),
-            Self::Version(expected) => entry.map_or(0, |entry| entry.version) == *expected,
+            Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.held.value, expected)),
+            Self::Version(expected) => entry.map_or(0, |entry| entry.held.version) == *expected,
         }
     }
 }
