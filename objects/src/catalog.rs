@@ -232,6 +232,7 @@ fn wrong_kind(object: u32, op: u32) -> Refusal {
 catalogue! {
     Dict in dict,
     Value in value,
+    Set in set,
 }
 
 #[cfg(test)]
@@ -258,7 +259,7 @@ mod tests {
         };
         assert_eq!(
             message(99, 1, b"", Reason::UnknownOp),
-            "there is no kind 99: this manager knows dict (2), value (3). A newer manager may know more"
+            "there is no kind 99: this manager knows dict (2), value (3), set (5). A newer manager may know more"
         );
         assert_eq!(
             message(3, 99, b"", Reason::UnknownOp),

@@ -249,7 +249,8 @@ impl Dict {
             Place::Free(_) => None,
         };
         if !expected.is_met_by(entry, &self.equality) {
-            let (value, version) = entry.map_or((None, 0), |entry| (Some(entry.held.value.clone()), entry.held.version));
+            let (value, version) =
+                entry.map_or((None, 0), |entry| (Some(entry.held.value.clone()), entry.held.version));
             return Ok(DictCompareAndSetResponse { swapped: false, value, version });
         }
         let version = if new.is_some() { turn.index } else { 0 };

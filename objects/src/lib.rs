@@ -21,6 +21,7 @@ mod number;
 mod object;
 mod ordered_map;
 mod page;
+pub mod set;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod value;

@@ -137,6 +137,17 @@ impl<V: Default> OrderedMap<V> {
         Some((Taken { hash: self.equality.hash(&entry.key), at: position(at) }, entry))
     }
 
+    /// The entry with this ordinal.
+    pub(crate) fn at(&self, ordinal: u64) -> Option<&Entry<V>> {
+        self.position_of(ordinal).map(|at| &self.entries[at])
+    }
+
+    /// The place of the entry with this ordinal.
+    pub(crate) fn place_at(&self, ordinal: u64) -> Option<Taken> {
+        let at = self.position_of(ordinal)?;
+        Some(Taken { hash: self.equality.hash(&self.entries[at].key), at: position(at) })
+    }
+
     #[inline]
     pub(crate) fn entry(&self, place: &Taken) -> &Entry<V> {
         &self.entries[place.at as usize]
@@ -217,6 +228,11 @@ impl<V: Default> OrderedMap<V> {
     #[inline]
     fn find(&self, hash: u64, key: &Datum) -> Option<u32> {
         self.table.find(hash, |&at| self.equality.same(&self.entries[at as usize].key, key)).copied()
+    }
+
+    fn position_of(&self, ordinal: u64) -> Option<usize> {
+        let at = self.entries.binary_search_by_key(&ordinal, |entry| entry.ordinal).ok()?;
+        (!self.entries[at].is_tombstone()).then_some(at)
     }
 
     /// Restores the invariants after an entry was made a tombstone, and gives memory back.
@@ -370,7 +386,8 @@ mod tests {
                     model = Model::default();
                 }
                 8 if source.below(200) == 0 => {
-                    let keeps: Vec<u64> = model.entries.iter().map(|entry| entry.3).filter(|_| source.below(3) > 0).collect();
+                    let keeps: Vec<u64> =
+                        model.entries.iter().map(|entry| entry.3).filter(|_| source.below(3) > 0).collect();
                     map.keep_only(&keeps);
                     model.entries.retain(|entry| keeps.contains(&entry.3));
                     if model.entries.is_empty() {
@@ -433,8 +450,7 @@ mod tests {
 
     #[test]
     fn restores_only_what_is_a_map() {
-        let entry =
-            |number: i64, ordinal: u64| Entry { key: Datum::Integer(number), held: (0, 1), ordinal };
+        let entry = |number: i64, ordinal: u64| Entry { key: Datum::Integer(number), held: (0, 1), ordinal };
         let restored = |entries: Vec<Entry<(u64, u64)>>, next: u64| {
             Map::restore(Equality::new(1), entries, next).map(|map| assert_invariants(&map))
         };

@@ -7,12 +7,16 @@ use holdfast_proto::datum::OpaqueDatum;
 use holdfast_proto::{
     Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
     DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest,
-    DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, ValueAddRequest, ValueCompareAndSetRequest,
-    ValueGetRequest, ValueSetRequest, dict, dict_compare_and_set_request, value, value_compare_and_set_request,
+    DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, SetAddManyRequest, SetAddRequest, SetClearRequest,
+    SetCombineRequest, SetCompareRequest, SetContainsManyRequest, SetContainsRequest, SetDiscardRequest,
+    SetKeepOnlyRequest, SetLenRequest, SetPopRequest, SetRemoveManyRequest, SetRemoveRequest, SetScanRequest,
+    SetToggleRequest, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, dict,
+    dict_compare_and_set_request, set, value, value_compare_and_set_request,
 };
 
 use crate::Object;
 use crate::dict::Dict;
+use crate::set::Set;
 use crate::value::Value;
 
 /// What the laws of all objects need to know about a kind.
@@ -126,6 +130,10 @@ impl Source {
     fn entries(&mut self) -> Vec<Entry> {
         (0..self.below(6)).map(|_| Entry { key: self.key(), value: self.value() }).collect()
     }
+
+    fn members(&mut self) -> Vec<Datum> {
+        (0..self.below(6)).filter_map(|_| self.key()).collect()
+    }
 }
 
 impl Tested for Dict {
@@ -200,6 +208,47 @@ impl Tested for Value {
         match op {
             value::Op::Get(_) => Promise::Reads,
             _ => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Set {
+    fn arbitrary_op(source: &mut Source) -> set::Op {
+        use set::Op;
+        let member = source.key();
+        let bytes = source.below(60) as u32;
+        match source.below(20) {
+            0..4 => Op::Add(SetAddRequest { member }),
+            4 => Op::Discard(SetDiscardRequest { member }),
+            5 => Op::Remove(SetRemoveRequest { member }),
+            6 => Op::Pop(SetPopRequest {}),
+            7 => Op::Contains(SetContainsRequest { member }),
+            8 => Op::Len(SetLenRequest {}),
+            9 if source.below(4) == 0 => Op::Clear(SetClearRequest {}),
+            9 | 10 => Op::Scan(SetScanRequest { cursor: source.below(12), bytes }),
+            11 | 12 => Op::AddMany(SetAddManyRequest { members: source.members() }),
+            13 => Op::RemoveMany(SetRemoveManyRequest { members: source.members() }),
+            14 => Op::ContainsMany(SetContainsManyRequest { members: source.members() }),
+            15 => Op::KeepOnly(SetKeepOnlyRequest { members: source.members() }),
+            16 | 17 => Op::Toggle(SetToggleRequest { members: source.members() }),
+            18 => Op::Compare(SetCompareRequest { members: source.members() }),
+            _ => {
+                let (operation, cursor) = (source.below(5) as i32, source.below(8));
+                Op::Combine(SetCombineRequest { operation, members: source.members(), cursor, bytes })
+            }
+        }
+    }
+
+    fn promise(op: &set::Op) -> Promise {
+        use set::Op;
+        match op {
+            Op::Contains(_) | Op::Len(_) | Op::Scan(_) | Op::ContainsMany(_) | Op::Compare(_) | Op::Combine(_) => {
+                Promise::Reads
+            }
+            Op::Discard(_) | Op::Remove(_) | Op::Pop(_) | Op::Clear(_) | Op::RemoveMany(_) | Op::KeepOnly(_) => {
+                Promise::Frees
+            }
+            Op::Add(_) | Op::AddMany(_) | Op::Toggle(_) => Promise::Writes,
         }
     }
 }

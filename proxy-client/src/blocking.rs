@@ -14,5 +14,8 @@ pub type Manager = crate::proxy::Manager<threads::Blocking>;
 /// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
 pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
 
+/// A shared set: see [`proxy::Set`](crate::proxy::Set).
+pub type Set<T> = crate::proxy::Set<T, threads::Blocking>;
+
 /// A shared cell: see [`proxy::Value`](crate::proxy::Value).
 pub type Value<T> = crate::proxy::Value<T, threads::Blocking>;

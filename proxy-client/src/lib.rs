@@ -68,5 +68,8 @@ pub type Manager = proxy::Manager<session::tasks::Async>;
 /// A shared mapping, for async programs: see [`proxy::Dict`].
 pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
 
+/// A shared set, for async programs: see [`proxy::Set`].
+pub type Set<T> = proxy::Set<T, session::tasks::Async>;
+
 /// A shared cell, for async programs: see [`proxy::Value`].
 pub type Value<T> = proxy::Value<T, session::tasks::Async>;

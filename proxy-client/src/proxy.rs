@@ -7,11 +7,13 @@
 mod dict;
 mod manager;
 mod remote;
+mod set;
 mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use manager::{Manager, Open, Status};
-pub use remote::{Single, Tokens};
+pub use remote::{Chunked, Paged, Single, Tokens};
+pub use set::{Set, SetComparison};
 pub use value::Value;
 
 pub use crate::session::tasks::Async;

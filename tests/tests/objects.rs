@@ -1,4 +1,4 @@
-//! Every method of every proxy, through both libraries. What is expected is written once, in `objects/promises.rs`.
+//! Every method of every proxy, through both libraries. What is expected is written once, in `objects/*.rs`.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Dict, Manager, Value};
+    use holdfast::{Dict, Manager, Set, Value};
 
     /// What a call gives.
     macro_rules! wait {
@@ -43,10 +43,11 @@ mod through_the_async_library {
     const LIBRARY: &str = "async";
 
     include!("objects/promises.rs");
+    include!("objects/sets.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Dict, Manager, Value};
+    use holdfast::blocking::{Dict, Manager, Set, Value};
 
     macro_rules! wait {
         ($call:expr) => {
@@ -74,6 +75,7 @@ mod through_the_blocking_library {
     const LIBRARY: &str = "blocking";
 
     include!("objects/promises.rs");
+    include!("objects/sets.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

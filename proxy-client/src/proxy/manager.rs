@@ -11,14 +11,14 @@ use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, OpenMode, OpenRequest, OpenResponse, StatusRequest, StatusResponse,
-    TakeUpRequest, TakeUpResponse, ValueSpec, dict, value,
+    TakeUpRequest, TakeUpResponse, ValueSpec, dict, set, value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::remote::{Holds, Remote, check_token, decode};
-use super::{Dict, Output, Value};
+use super::{Dict, Output, Set, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
@@ -222,6 +222,21 @@ impl<M: Mode> Manager<M> {
     /// The cell that a token stands for.
     pub fn value_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Value<T, M>>> {
         self.take_up(token, value::KIND, Value::of)
+    }
+
+    /// The set of that name, which is made if there is none. It lives until it is deleted.
+    pub fn set<T>(&self, name: &str) -> M::Output<Open<M, Set<T, M>>> {
+        self.open(name, set::KIND, Ok(Bytes::new()), Set::of)
+    }
+
+    /// A new set without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_set<T>(&self) -> M::Output<Open<M, Set<T, M>>> {
+        self.create(set::KIND, Ok(Bytes::new()), Set::of)
+    }
+
+    /// The set that a token stands for.
+    pub fn set_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Set<T, M>>> {
+        self.take_up(token, set::KIND, Set::of)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.

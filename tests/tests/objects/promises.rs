@@ -1,6 +1,6 @@
 // What proxies promise, for either library: `wait!` makes a call, `promise!` a test.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use holdfast::proxy::{Expected, Swap};
