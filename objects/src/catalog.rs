@@ -233,6 +233,7 @@ catalogue! {
     Dict in dict,
     Value in value,
     Set in set,
+    Namespace in namespace,
 }
 
 #[cfg(test)]
@@ -259,7 +260,8 @@ mod tests {
         };
         assert_eq!(
             message(99, 1, b"", Reason::UnknownOp),
-            "there is no kind 99: this manager knows dict (2), value (3), set (5). A newer manager may know more"
+            "there is no kind 99: this manager knows dict (2), value (3), set (5), namespace (7). A newer manager \
+             may know more"
         );
         assert_eq!(
             message(3, 99, b"", Reason::UnknownOp),

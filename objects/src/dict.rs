@@ -138,7 +138,7 @@ impl Object for Dict {
 
 /// What writes.
 impl Dict {
-    fn set(&mut self, request: DictSetRequest, turn: &mut Turn) -> Result<DictSetResponse, Refusal> {
+    pub(crate) fn set(&mut self, request: DictSetRequest, turn: &mut Turn) -> Result<DictSetResponse, Refusal> {
         let key = self.key(request.key)?;
         let value = self.value("value", request.value)?;
         match self.entries.place(&key) {
@@ -148,7 +148,11 @@ impl Dict {
         Ok(DictSetResponse {})
     }
 
-    fn delete(&mut self, request: DictDeleteRequest, turn: &mut Turn) -> Result<DictDeleteResponse, Refusal> {
+    pub(crate) fn delete(
+        &mut self,
+        request: DictDeleteRequest,
+        turn: &mut Turn,
+    ) -> Result<DictDeleteResponse, Refusal> {
         let key = self.key(request.key)?;
         match self.entries.place(&key) {
             Place::Taken(place) => {
@@ -196,7 +200,11 @@ impl Dict {
         }
     }
 
-    fn update(&mut self, request: DictUpdateRequest, turn: &mut Turn) -> Result<DictUpdateResponse, Refusal> {
+    pub(crate) fn update(
+        &mut self,
+        request: DictUpdateRequest,
+        turn: &mut Turn,
+    ) -> Result<DictUpdateResponse, Refusal> {
         let batch = self.batch(request.entries)?;
         let (old, new) = self.cost_of(&batch);
         if !self.entries.has_place_for(batch.len()) {
@@ -219,7 +227,7 @@ impl Dict {
         DictClearResponse { removed: self.entries.clear() as u64 }
     }
 
-    fn add(&mut self, request: DictAddRequest, turn: &mut Turn) -> Result<DictAddResponse, Refusal> {
+    pub(crate) fn add(&mut self, request: DictAddRequest, turn: &mut Turn) -> Result<DictAddResponse, Refusal> {
         let key = self.key(request.key)?;
         let delta = self.value("delta", request.delta)?;
         let place = self.entries.place(&key);
@@ -235,7 +243,7 @@ impl Dict {
         Ok(DictAddResponse { value: Some(sum) })
     }
 
-    fn compare_and_set(
+    pub(crate) fn compare_and_set(
         &mut self,
         request: DictCompareAndSetRequest,
         turn: &mut Turn,
@@ -266,7 +274,7 @@ impl Dict {
 
 /// What reads.
 impl Dict {
-    fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
+    pub(crate) fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
         let key = self.key(request.key)?;
         Ok(match self.entries.get(&key) {
             Some(entry) => DictGetResponse { value: Some(entry.held.value.clone()), version: entry.held.version },
@@ -274,7 +282,7 @@ impl Dict {
         })
     }
 
-    fn contains(&self, request: DictContainsRequest) -> Result<DictContainsResponse, Refusal> {
+    pub(crate) fn contains(&self, request: DictContainsRequest) -> Result<DictContainsResponse, Refusal> {
         let key = self.key(request.key)?;
         Ok(DictContainsResponse { contains: self.entries.get(&key).is_some() })
     }
@@ -295,7 +303,7 @@ impl Dict {
         Ok(DictGetManyResponse { lookups })
     }
 
-    fn scan(&self, request: &DictScanRequest, turn: &Turn) -> Result<DictScanResponse, Refusal> {
+    pub(crate) fn scan(&self, request: &DictScanRequest, turn: &Turn) -> Result<DictScanResponse, Refusal> {
         let (keys, values) = match ScanWhat::try_from(request.what) {
             Ok(ScanWhat::Items) => (true, true),
             Ok(ScanWhat::Keys) => (true, false),

@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod dict;
 mod door;
 mod key;
+pub mod namespace;
 mod number;
 mod object;
 mod ordered_map;

@@ -1,21 +1,26 @@
 //! Arbitrary data and ops for tests, here and in other crates.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use holdfast_proto::datum::OpaqueDatum;
 use holdfast_proto::{
-    Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
-    DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest,
-    DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, SetAddManyRequest, SetAddRequest, SetClearRequest,
-    SetCombineRequest, SetCompareRequest, SetContainsManyRequest, SetContainsRequest, SetDiscardRequest,
-    SetKeepOnlyRequest, SetLenRequest, SetPopRequest, SetRemoveManyRequest, SetRemoveRequest, SetScanRequest,
-    SetToggleRequest, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, dict,
-    dict_compare_and_set_request, set, value, value_compare_and_set_request,
+    Attribute, Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest,
+    DictDeleteRequest, DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest,
+    DictScanRequest, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, NamespaceAddRequest,
+    NamespaceCompareAndSetRequest, NamespaceContainsRequest, NamespaceDeleteRequest, NamespaceGetRequest,
+    NamespaceScanRequest, NamespaceSetManyRequest, NamespaceSetRequest, SetAddManyRequest, SetAddRequest,
+    SetClearRequest, SetCombineRequest, SetCompareRequest, SetContainsManyRequest, SetContainsRequest,
+    SetDiscardRequest, SetKeepOnlyRequest, SetLenRequest, SetPopRequest, SetRemoveManyRequest, SetRemoveRequest,
+    SetScanRequest, SetToggleRequest, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest,
+    dict, dict_compare_and_set_request, namespace, namespace_compare_and_set_request, set, value,
+    value_compare_and_set_request,
 };
 
 use crate::Object;
 use crate::dict::Dict;
+use crate::namespace::Namespace;
 use crate::set::Set;
 use crate::value::Value;
 
@@ -129,6 +134,15 @@ impl Source {
 
     fn entries(&mut self) -> Vec<Entry> {
         (0..self.below(6)).map(|_| Entry { key: self.key(), value: self.value() }).collect()
+    }
+
+    /// The name of one of few attributes, seldom not fit to be one.
+    fn name(&mut self) -> String {
+        if self.often() {
+            ["x", "y", "z", "a longer name than what fits"][self.below(4) as usize].into()
+        } else {
+            "n".repeat(257 * self.below(2) as usize)
+        }
     }
 
     fn members(&mut self) -> Vec<Datum> {
@@ -249,6 +263,49 @@ impl Tested for Set {
                 Promise::Frees
             }
             Op::Add(_) | Op::AddMany(_) | Op::Toggle(_) => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Namespace {
+    fn arbitrary_op(source: &mut Source) -> namespace::Op {
+        use namespace::Op;
+        use namespace_compare_and_set_request::Expected;
+        let name = source.name();
+        match source.below(14) {
+            0 => Op::Get(NamespaceGetRequest { name }),
+            1..4 => Op::Set(NamespaceSetRequest { name, value: source.value() }),
+            4 | 5 => Op::Delete(NamespaceDeleteRequest { name }),
+            6 => Op::Contains(NamespaceContainsRequest { name }),
+            7 => {
+                let (cursor, names_only) = (source.below(6), source.below(2) == 0);
+                Op::Scan(NamespaceScanRequest { cursor, names_only, bytes: source.below(60) as u32 })
+            }
+            8 | 9 => Op::SetMany(NamespaceSetManyRequest {
+                attributes: (0..source.below(5))
+                    .map(|_| Attribute { name: source.name(), value: source.value() })
+                    .collect(),
+            }),
+            10 | 11 => Op::Add(NamespaceAddRequest { name, delta: Some(source.number()) }),
+            _ => {
+                let expected = match source.below(8) {
+                    0 => None,
+                    1..5 => Some(Expected::Version(source.below(6))),
+                    _ => source.value().map(Expected::Value),
+                };
+                let new = if source.below(3) == 0 { None } else { source.value() };
+                Op::CompareAndSet(NamespaceCompareAndSetRequest { name, expected, new })
+            }
+        }
+    }
+
+    fn promise(op: &namespace::Op) -> Promise {
+        use namespace::Op;
+        match op {
+            Op::Get(_) | Op::Contains(_) | Op::Scan(_) => Promise::Reads,
+            Op::Delete(_) => Promise::Frees,
+            Op::CompareAndSet(request) if request.new.is_none() => Promise::Frees,
+            Op::Set(_) | Op::SetMany(_) | Op::Add(_) | Op::CompareAndSet(_) => Promise::Writes,
         }
     }
 }

@@ -61,6 +61,8 @@ impl Reason {
             Self::Poisoned => INTERNAL,
             Self::Exists => ALREADY_EXISTS,
             Self::Unauthenticated => UNAUTHENTICATED,
+            Self::IndexOutOfRange => OUT_OF_RANGE,
+            Self::MissingAttribute => NOT_FOUND,
         }
     }
 }

@@ -14,6 +14,9 @@ pub type Manager = crate::proxy::Manager<threads::Blocking>;
 /// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
 pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
 
+/// A shared object with attributes: see [`proxy::Namespace`](crate::proxy::Namespace).
+pub type Namespace = crate::proxy::Namespace<threads::Blocking>;
+
 /// A shared set: see [`proxy::Set`](crate::proxy::Set).
 pub type Set<T> = crate::proxy::Set<T, threads::Blocking>;
 

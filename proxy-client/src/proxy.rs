@@ -6,12 +6,14 @@
 
 mod dict;
 mod manager;
+mod namespace;
 mod remote;
 mod set;
 mod value;
 
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use manager::{Manager, Open, Status};
+pub use namespace::Namespace;
 pub use remote::{Chunked, Paged, Single, Tokens};
 pub use set::{Set, SetComparison};
 pub use value::Value;

@@ -11,7 +11,7 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Dict, Manager, Set, Value};
+    use holdfast::{Dict, Manager, Namespace, Set, Value};
 
     /// What a call gives.
     macro_rules! wait {
@@ -44,10 +44,11 @@ mod through_the_async_library {
 
     include!("objects/promises.rs");
     include!("objects/sets.rs");
+    include!("objects/namespaces.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Dict, Manager, Set, Value};
+    use holdfast::blocking::{Dict, Manager, Namespace, Set, Value};
 
     macro_rules! wait {
         ($call:expr) => {
@@ -76,6 +77,7 @@ mod through_the_blocking_library {
 
     include!("objects/promises.rs");
     include!("objects/sets.rs");
+    include!("objects/namespaces.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

@@ -11,14 +11,14 @@ use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, OpenMode, OpenRequest, OpenResponse, StatusRequest, StatusResponse,
-    TakeUpRequest, TakeUpResponse, ValueSpec, dict, set, value,
+    TakeUpRequest, TakeUpResponse, ValueSpec, dict, namespace, set, value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::remote::{Holds, Remote, check_token, decode};
-use super::{Dict, Output, Set, Value};
+use super::{Dict, Namespace, Output, Set, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
@@ -237,6 +237,21 @@ impl<M: Mode> Manager<M> {
     /// The set that a token stands for.
     pub fn set_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Set<T, M>>> {
         self.take_up(token, set::KIND, Set::of)
+    }
+
+    /// The namespace of that name, which is made if there is none. It lives until it is deleted.
+    pub fn namespace(&self, name: &str) -> M::Output<Open<M, Namespace<M>>> {
+        self.open(name, namespace::KIND, Ok(Bytes::new()), Namespace::of)
+    }
+
+    /// A new namespace without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_namespace(&self) -> M::Output<Open<M, Namespace<M>>> {
+        self.create(namespace::KIND, Ok(Bytes::new()), Namespace::of)
+    }
+
+    /// The namespace that a token stands for.
+    pub fn namespace_from_token(&self, token: &Token) -> M::Output<Open<M, Namespace<M>>> {
+        self.take_up(token, namespace::KIND, Namespace::of)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.

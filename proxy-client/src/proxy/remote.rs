@@ -155,7 +155,7 @@ pub struct Paged<R: Request, T, C, M: Mode> {
     request: Result<R>,
     read: Vec<T>,
     take: Take<R, T>,
-    collect: fn(Vec<T>) -> C,
+    collect: fn(Vec<T>) -> Result<C>,
 }
 
 /// Takes what is on a page, and says whether the request, which it changes, leads to another one.
@@ -167,7 +167,7 @@ impl<M: Mode> Remote<M> {
         &self,
         request: Result<R>,
         take: Take<R, T>,
-        collect: fn(Vec<T>) -> C,
+        collect: fn(Vec<T>) -> Result<C>,
     ) -> M::Output<Paged<R, T, C, M>> {
         self.run(Paged { remote: self.clone(), request, read: Vec::new(), take, collect })
     }
@@ -206,7 +206,7 @@ impl<R: Request, T, C, M: Mode> Exchange for Paged<R, T, C, M> {
         if (self.take)(request, response, &mut self.read)? {
             return Ok(Step::Again);
         }
-        Ok(Step::Done((self.collect)(mem::take(&mut self.read))))
+        (self.collect)(mem::take(&mut self.read)).map(Step::Done)
     }
 }
 

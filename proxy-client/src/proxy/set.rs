@@ -331,7 +331,7 @@ impl<T: Serialize + DeserializeOwned, M: Mode> Set<T, M> {
             request.cursor = page.cursor;
             Ok(page.cursor != 0)
         };
-        self.remote.paged(Ok(request), take, C::from_iter)
+        self.remote.paged(Ok(request), take, |read| Ok(C::from_iter(read)))
     }
 
     /// The members of either set, this one's first: Python's `s | other`. What both have is given as the other has it.
@@ -396,7 +396,7 @@ impl<T: Serialize + DeserializeOwned, M: Mode> Set<T, M> {
             request.cursor = page.cursor;
             Ok(page.cursor != 0)
         };
-        self.remote.paged(request, take, C::from_iter)
+        self.remote.paged(request, take, |read| Ok(C::from_iter(read)))
     }
 }
 
