@@ -163,6 +163,17 @@ macro_rules! catalogue {
             }
         }
 
+        /// An arbitrary spec of a kind, encoded, as its [`Tested`](crate::testing::Tested) makes them.
+        #[cfg(any(test, feature = "testing"))]
+        #[must_use]
+        pub fn arbitrary_spec(kind: u32, source: &mut crate::testing::Source) -> Vec<u8> {
+            use crate::testing::Tested as _;
+            match kind {
+                $(holdfast_proto::$module::KIND => crate::$module::$Kind::arbitrary_spec(source).encode_to_vec(),)+
+                _ => panic!("no kind {kind}"),
+            }
+        }
+
         #[cfg(any(test, feature = "testing"))]
         impl AnyOp {
             /// An arbitrary op of a kind, as its [`Tested`](crate::testing::Tested) makes them.
@@ -233,6 +244,7 @@ catalogue! {
     Dict in dict,
     Value in value,
     Set in set,
+    Array in array,
     Namespace in namespace,
 }
 
@@ -260,8 +272,8 @@ mod tests {
         };
         assert_eq!(
             message(99, 1, b"", Reason::UnknownOp),
-            "there is no kind 99: this manager knows dict (2), value (3), set (5), namespace (7). A newer manager \
-             may know more"
+            "there is no kind 99: this manager knows dict (2), value (3), set (5), array (6), namespace (7). A newer \
+             manager may know more"
         );
         assert_eq!(
             message(3, 99, b"", Reason::UnknownOp),

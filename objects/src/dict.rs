@@ -30,13 +30,13 @@ const ENTRY_BYTES: u64 = 24;
 #[derive(Debug)]
 pub struct Dict {
     equality: Equality,
-    entries: OrderedMap<Cell>,
+    entries: OrderedMap<Held>,
     bytes: u64,
 }
 
 /// What a key leads to.
 #[derive(Debug, Default)]
-struct Cell {
+struct Held {
     value: Datum,
     /// The index of the call that last wrote it.
     version: u64,
@@ -88,7 +88,7 @@ impl Object for Dict {
             let key = door::key("key", Some(key), &equality)?.into_datum();
             let value = door::value("value", Some(value), &equality)?;
             bytes += cost(&key, &value);
-            entries.push(ordered_map::Entry { key, held: Cell { value, version }, ordinal });
+            entries.push(ordered_map::Entry { key, held: Held { value, version }, ordinal });
         }
         creation.room.grow(bytes)?;
         let entries = OrderedMap::restore(equality.clone(), entries, state.next_ordinal).map_err(|flaw| {
@@ -214,8 +214,8 @@ impl Dict {
         self.bytes = self.bytes - old + new;
         for (key, value) in batch {
             match self.entries.place(&key) {
-                Place::Taken(place) => self.entries.overwrite(&place, Cell { value, version: turn.index }),
-                Place::Free(place) => self.entries.append(&place, key, Cell { value, version: turn.index }),
+                Place::Taken(place) => self.entries.overwrite(&place, Held { value, version: turn.index }),
+                Place::Free(place) => self.entries.append(&place, key, Held { value, version: turn.index }),
             }
         }
         Ok(DictUpdateResponse {})
@@ -353,7 +353,7 @@ impl Dict {
         let (old, new) = (self.entries.entry(place).held.value.bytes(), value.bytes());
         turn.room.replace(old, new)?;
         self.bytes = self.bytes - old + new;
-        self.entries.overwrite(place, Cell { value, version: turn.index });
+        self.entries.overwrite(place, Held { value, version: turn.index });
         Ok(())
     }
 
@@ -364,11 +364,11 @@ impl Dict {
         let bytes = cost(key.datum(), &value);
         turn.room.grow(bytes)?;
         self.bytes += bytes;
-        self.entries.append(place, key, Cell { value, version: turn.index });
+        self.entries.append(place, key, Held { value, version: turn.index });
         Ok(())
     }
 
-    fn remove(&mut self, place: &Taken, turn: &mut Turn) -> ordered_map::Entry<Cell> {
+    fn remove(&mut self, place: &Taken, turn: &mut Turn) -> ordered_map::Entry<Held> {
         let entry = self.entries.remove(place);
         let bytes = cost(&entry.key, &entry.held.value);
         turn.room.shrink(bytes);
@@ -407,7 +407,7 @@ enum Expected {
 }
 
 impl Expected {
-    fn is_met_by(&self, entry: Option<&ordered_map::Entry<Cell>>, equality: &Equality) -> bool {
+    fn is_met_by(&self, entry: Option<&ordered_map::Entry<Held>>, equality: &Equality) -> bool {
         match self {
             Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.held.value, expected)),
             Self::Version(expected) => entry.map_or(0, |entry| entry.held.version) == *expected,

@@ -13,6 +13,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod array;
 pub mod catalog;
 pub mod dict;
 mod door;

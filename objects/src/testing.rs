@@ -6,19 +6,22 @@ use alloc::vec::Vec;
 
 use holdfast_proto::datum::OpaqueDatum;
 use holdfast_proto::{
-    Attribute, Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest,
-    DictDeleteRequest, DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest,
-    DictScanRequest, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, NamespaceAddRequest,
-    NamespaceCompareAndSetRequest, NamespaceContainsRequest, NamespaceDeleteRequest, NamespaceGetRequest,
-    NamespaceScanRequest, NamespaceSetManyRequest, NamespaceSetRequest, SetAddManyRequest, SetAddRequest,
-    SetClearRequest, SetCombineRequest, SetCompareRequest, SetContainsManyRequest, SetContainsRequest,
-    SetDiscardRequest, SetKeepOnlyRequest, SetLenRequest, SetPopRequest, SetRemoveManyRequest, SetRemoveRequest,
-    SetScanRequest, SetToggleRequest, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest,
-    dict, dict_compare_and_set_request, namespace, namespace_compare_and_set_request, set, value,
+    ArrayAddRequest, ArrayCompareAndSetRequest, ArrayDescribeRequest, ArrayElements, ArrayFillRequest, ArrayGetRequest,
+    ArrayGetSliceRequest, ArraySetRequest, ArraySetSliceRequest, ArraySlice, Attribute, Datum, DictAddRequest,
+    DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest, DictGetManyRequest,
+    DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest, DictSetDefaultRequest,
+    DictSetRequest, DictUpdateRequest, Entry, NamespaceAddRequest, NamespaceCompareAndSetRequest,
+    NamespaceContainsRequest, NamespaceDeleteRequest, NamespaceGetRequest, NamespaceScanRequest,
+    NamespaceSetManyRequest, NamespaceSetRequest, SetAddManyRequest, SetAddRequest, SetClearRequest, SetCombineRequest,
+    SetCompareRequest, SetContainsManyRequest, SetContainsRequest, SetDiscardRequest, SetKeepOnlyRequest,
+    SetLenRequest, SetPopRequest, SetRemoveManyRequest, SetRemoveRequest, SetScanRequest, SetToggleRequest,
+    ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, array, array_spec, dict,
+    dict_compare_and_set_request, namespace, namespace_compare_and_set_request, set, value,
     value_compare_and_set_request,
 };
 
 use crate::Object;
+use crate::array::Array;
 use crate::dict::Dict;
 use crate::namespace::Namespace;
 use crate::set::Set;
@@ -26,6 +29,12 @@ use crate::value::Value;
 
 /// What the laws of all objects need to know about a kind.
 pub trait Tested: Object {
+    /// A spec that makes an object: the default one, unless that is refused.
+    fn arbitrary_spec(source: &mut Source) -> Self::Spec {
+        let _ = source;
+        Self::Spec::default()
+    }
+
     /// An op, any and with anything in it, also what must be refused.
     fn arbitrary_op(source: &mut Source) -> Self::Op;
 
@@ -143,6 +152,41 @@ impl Source {
         } else {
             "n".repeat(257 * self.below(2) as usize)
         }
+    }
+
+    /// What may be an element of an array: of any type, and of any size.
+    fn scalar(&mut self) -> Datum {
+        match self.below(12) {
+            0..6 => Datum::Integer(self.below(5) as i64 - 1),
+            6 => Datum::Integer(1 << self.below(63)),
+            7 => Datum::BigInteger([0, 1 << 7 | self.below(2) as u8, 0, 0, 0, 0, 0, 0, self.below(2) as u8].into()),
+            8 => Datum::from(["a", "b", "€"][self.below(3) as usize]),
+            9 => Datum::Float([0.5, -1.0, 1e30, 1e300, f64::MAX, f64::INFINITY][self.below(6) as usize]),
+            _ => self.datum(),
+        }
+    }
+
+    /// So many elements, seldom of two types.
+    fn array_elements(&mut self, len: u64) -> ArrayElements {
+        let mut elements = ArrayElements::default();
+        let small = |source: &mut Self| source.below(5);
+        match self.below(4) {
+            0 => elements.integers = (0..len).map(|_| small(self) as i64 - 1).collect(),
+            1 => elements.naturals = (0..len).map(|_| small(self)).collect(),
+            2 => elements.floats = (0..len).map(|_| small(self) as f64 / 2.0).collect(),
+            _ => elements.characters = (0..len).map(|_| ['a', '€'][self.below(2) as usize]).collect(),
+        }
+        if !self.often() {
+            elements.floats.push(1e300);
+        }
+        elements
+    }
+
+    fn slice(&mut self) -> Option<ArraySlice> {
+        let bound = |source: &mut Self| (source.below(2) == 0).then(|| source.below(10) as i64 - 5);
+        let mut bound = || bound(self);
+        let (start, stop, step) = (bound(), bound(), bound());
+        (self.below(3) != 0).then_some(ArraySlice { start, stop, step })
     }
 
     fn members(&mut self) -> Vec<Datum> {
@@ -306,6 +350,49 @@ impl Tested for Namespace {
             Op::Delete(_) => Promise::Frees,
             Op::CompareAndSet(request) if request.new.is_none() => Promise::Frees,
             Op::Set(_) | Op::SetMany(_) | Op::Add(_) | Op::CompareAndSet(_) => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Array {
+    fn arbitrary_spec(source: &mut Source) -> array::Spec {
+        const TYPECODES: [&str; 14] = ["b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "f", "d", "u", "w"];
+        let typecode = TYPECODES[source.below(14) as usize].into();
+        array::Spec { typecode, contents: Some(array_spec::Contents::Length(source.below(8))) }
+    }
+
+    fn arbitrary_op(source: &mut Source) -> array::Op {
+        use array::Op;
+        let index = source.below(10) as i64 - 5;
+        match source.below(16) {
+            0 => Op::Describe(ArrayDescribeRequest {}),
+            1 => Op::Get(ArrayGetRequest { index }),
+            2..5 => Op::Set(ArraySetRequest { index, value: source.often().then(|| source.scalar()) }),
+            5 | 6 => {
+                let (slice, skip) = (source.slice(), source.below(3) * source.below(3));
+                Op::GetSlice(ArrayGetSliceRequest { slice, skip, bytes: source.below(60) as u32 })
+            }
+            7..10 => {
+                let (slice, skip, left) = (source.slice(), source.below(2), source.below(2));
+                let len = source.below(6);
+                let elements = source.often().then(|| source.array_elements(len));
+                Op::SetSlice(ArraySetSliceRequest { slice, elements, skip, left })
+            }
+            10 => Op::Fill(ArrayFillRequest { value: source.often().then(|| source.scalar()) }),
+            11..14 => Op::Add(ArrayAddRequest { index, delta: source.often().then(|| source.scalar()) }),
+            _ => {
+                let (expected, new) = (Some(source.scalar()), Some(source.scalar()));
+                Op::CompareAndSet(ArrayCompareAndSetRequest { index, expected, new })
+            }
+        }
+    }
+
+    fn promise(op: &array::Op) -> Promise {
+        use array::Op;
+        match op {
+            Op::Describe(_) | Op::Get(_) | Op::GetSlice(_) => Promise::Reads,
+            // None of them ever needs room.
+            Op::Set(_) | Op::SetSlice(_) | Op::Fill(_) | Op::Add(_) | Op::CompareAndSet(_) => Promise::Frees,
         }
     }
 }

@@ -14,6 +14,9 @@ pub type Manager = crate::proxy::Manager<threads::Blocking>;
 /// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
 pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
 
+/// A shared array: see [`proxy::Array`](crate::proxy::Array).
+pub type Array<T> = crate::proxy::Array<T, threads::Blocking>;
+
 /// A shared object with attributes: see [`proxy::Namespace`](crate::proxy::Namespace).
 pub type Namespace = crate::proxy::Namespace<threads::Blocking>;
 

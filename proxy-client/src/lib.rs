@@ -68,6 +68,9 @@ pub type Manager = proxy::Manager<session::tasks::Async>;
 /// A shared mapping, for async programs: see [`proxy::Dict`].
 pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
 
+/// A shared array, for async programs: see [`proxy::Array`].
+pub type Array<T> = proxy::Array<T, session::tasks::Async>;
+
 /// A shared object with attributes, for async programs: see [`proxy::Namespace`].
 pub type Namespace = proxy::Namespace<session::tasks::Async>;
 

@@ -4,6 +4,7 @@
 //! is a [`Call`](crate::Call), a future of its result, and those in [`blocking`](crate::blocking) for programs without a
 //! runtime, where a call returns its result.
 
+mod array;
 mod dict;
 mod manager;
 mod namespace;
@@ -11,6 +12,7 @@ mod remote;
 mod set;
 mod value;
 
+pub use array::{Array, Element, ElementSwap, Number, SetSlice, Slice};
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use manager::{Manager, Open, Status};
 pub use namespace::Namespace;

@@ -11,7 +11,7 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Dict, Manager, Namespace, Set, Value};
+    use holdfast::{Array, Dict, Manager, Namespace, Set, Value};
 
     /// What a call gives.
     macro_rules! wait {
@@ -45,10 +45,11 @@ mod through_the_async_library {
     include!("objects/promises.rs");
     include!("objects/sets.rs");
     include!("objects/namespaces.rs");
+    include!("objects/arrays.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Dict, Manager, Namespace, Set, Value};
+    use holdfast::blocking::{Array, Dict, Manager, Namespace, Set, Value};
 
     macro_rules! wait {
         ($call:expr) => {
@@ -78,6 +79,7 @@ mod through_the_blocking_library {
     include!("objects/promises.rs");
     include!("objects/sets.rs");
     include!("objects/namespaces.rs");
+    include!("objects/arrays.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

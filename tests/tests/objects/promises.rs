@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use holdfast::proxy::{Expected, Swap};
+use holdfast::proxy::{Element, ElementSwap, Expected, Slice, Swap};
 use holdfast::{ConnectError, Error, Options, Reason};
 use holdfast_proto::datum::DEPTH;
 use serde::{Deserialize, Serialize};
