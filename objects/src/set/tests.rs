@@ -455,7 +455,7 @@ proptest! {
         ];
         for (operation, expected) in expected {
             let (mut found, mut cursor) = (Vec::new(), 0);
-            loop {
+            for _ in 0..=members.len() {
                 let answer = set.apply(combine(operation, &others, cursor, bytes), &mut turn(2, 0));
                 let Answer::Done(Reply::Combine(page)) = answer else { panic!("{answer:?}") };
                 found.extend(page.members);
@@ -465,6 +465,7 @@ proptest! {
                     break;
                 }
             }
+            prop_assert_eq!(cursor, 0, "the pages do not end");
             prop_assert_eq!(found.len(), expected.len(), "each once: {:?}", found);
             prop_assert!(expected.iter().all(|member| is_in(&Datum::Integer(*member), &found)), "{:?}", found);
         }
