@@ -57,7 +57,7 @@ promise!(an_array_is_sliced_as_in_python, SHARED, |_server, manager| {
     assert_eq!(wait!(array.get_slice(-2..)).unwrap(), [4, 5]);
     assert_eq!(wait!(array.get_slice(..=-1)).unwrap(), [0, 1, 2, 3, 4, 5]);
     assert_eq!(wait!(array.get_slice(4..99)).unwrap(), [4, 5]);
-    assert_eq!(wait!(array.get_slice(4..1)).unwrap(), [0; 0]);
+    assert_eq!(wait!(array.get_slice(9..)).unwrap(), [0; 0]);
     assert_eq!(wait!(array.get_slice(Slice::from(1..).step_by(2))).unwrap(), [1, 3, 5]);
     assert_eq!(wait!(array.get_slice(Slice::from(..).step_by(-2))).unwrap(), [5, 3, 1]);
     assert_eq!(why(wait!(array.get_slice(Slice::from(..).step_by(0)))), Reason::Malformed);

@@ -6,8 +6,8 @@ use holdfast_proto::ArraySlice;
 
 /// Some elements of an array: Python's `a[start:stop:step]`.
 ///
-/// Made of a range of indexes: `2..5`, `..=3`, `-2..`, `..`. A negative index counts from the end, and what is outside the
-/// array is left out.
+/// Made of a range of indexes: `2..5`, `..=3`, `-2..`, `..`; or by [`new`](Self::new). A negative index counts from the end,
+/// and what is outside the array is left out.
 ///
 /// ```
 /// use holdfast::proxy::Slice;
@@ -20,6 +20,12 @@ use holdfast_proto::ArraySlice;
 pub struct Slice(ArraySlice);
 
 impl Slice {
+    /// From one index to before another: the same as `start..stop`, which linters take for empty where it is `1..-1`.
+    #[must_use]
+    pub fn new(start: i64, stop: i64) -> Self {
+        Self::of(Some(start), Some(stop))
+    }
+
     /// The same, with another step from one element to the next; backwards if it is negative, in which case the slice runs
     /// from its first bound down to its second, as in Python.
     ///
@@ -51,7 +57,7 @@ impl From<RangeFull> for Slice {
 
 impl From<Range<i64>> for Slice {
     fn from(range: Range<i64>) -> Self {
-        Self::of(Some(range.start), Some(range.end))
+        Self::new(range.start, range.end)
     }
 }
 
@@ -87,11 +93,12 @@ mod tests {
     fn ranges_are_slices() {
         let parts = |slice: Slice| (slice.0.start, slice.0.stop, slice.0.step);
         assert_eq!(parts((..).into()), (None, None, None));
-        assert_eq!(parts((1..-1).into()), (Some(1), Some(-1), None));
+        assert_eq!(parts(Slice::new(1, -1)), (Some(1), Some(-1), None));
         assert_eq!(parts((-3..).into()), (Some(-3), None, None));
         assert_eq!(parts((..4).into()), (None, Some(4), None));
         assert_eq!(parts((1..=4).into()), (Some(1), Some(5), None));
-        assert_eq!(parts((1..=-1).into()), (Some(1), None, None));
+        assert_eq!(parts((1..4).into()), (Some(1), Some(4), None));
+        assert_eq!(parts((-2..=-1).into()), (Some(-2), None, None));
         assert_eq!(parts((..=i64::MAX).into()), (None, None, None));
         assert_eq!(parts(Slice::from(..).step_by(-2)), (None, None, Some(-2)));
     }
