@@ -232,6 +232,17 @@ macro_rules! catalogue {
             }
         }
 
+        /// An arbitrary spec of a kind, encoded, as its [`Tested`](crate::testing::Tested) makes them.
+        #[cfg(any(test, feature = "testing"))]
+        #[must_use]
+        pub fn arbitrary_spec(kind: u32, source: &mut crate::testing::Source) -> Vec<u8> {
+            use crate::testing::Tested as _;
+            match kind {
+                $(holdfast_proto::$module::KIND => crate::$module::$Kind::arbitrary_spec(source).encode_to_vec(),)+
+                _ => panic!("no kind {kind}"),
+            }
+        }
+
         #[cfg(any(test, feature = "testing"))]
         impl AnyOp {
             /// An arbitrary op of a kind, as its [`Tested`](crate::testing::Tested) makes them.
@@ -302,6 +313,9 @@ catalogue! {
     Dict in dict,
     Value in value,
     List in list,
+    Set in set,
+    Array in array,
+    Namespace in namespace,
 }
 
 #[cfg(test)]

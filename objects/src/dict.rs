@@ -32,8 +32,16 @@ const ENTRY_BYTES: u64 = 24;
 #[derive(Debug)]
 pub struct Dict {
     equality: Equality,
-    entries: OrderedMap,
+    entries: OrderedMap<Held>,
     bytes: u64,
+}
+
+/// What a key leads to.
+#[derive(Debug, Default)]
+struct Held {
+    value: Datum,
+    /// The index of the call that last wrote it.
+    version: u64,
 }
 
 /// All there is to know about a [`Dict`].
@@ -82,7 +90,7 @@ impl Object for Dict {
             let key = door::key("key", Some(key), &equality)?.into_datum();
             let value = door::value("value", Some(value), &equality)?;
             bytes += cost(&key, &value);
-            entries.push(ordered_map::Entry { key, value, version, ordinal });
+            entries.push(ordered_map::Entry { key, held: Held { value, version }, ordinal });
         }
         creation.room.grow(bytes)?;
         let entries = OrderedMap::restore(equality.clone(), entries, state.next_ordinal).map_err(|flaw| {
@@ -94,8 +102,8 @@ impl Object for Dict {
     fn state(&self) -> State {
         let entries = self.entries.iter_from(0).map(|entry| EntryState {
             key: entry.key.clone(),
-            value: entry.value.clone(),
-            version: entry.version,
+            value: entry.held.value.clone(),
+            version: entry.held.version,
             ordinal: entry.ordinal,
         });
         State { entries: entries.collect(), next_ordinal: self.entries.next_ordinal() }
@@ -132,7 +140,7 @@ impl Object for Dict {
     fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
         for entry in self.entries.iter_from(0) {
             entry.key.visit_references(visit);
-            entry.value.visit_references(visit);
+            entry.held.value.visit_references(visit);
         }
     }
 
@@ -143,7 +151,7 @@ impl Object for Dict {
 
 /// What writes.
 impl Dict {
-    fn set(&mut self, request: DictSetRequest, turn: &mut Turn) -> Result<DictSetResponse, Refusal> {
+    pub(crate) fn set(&mut self, request: DictSetRequest, turn: &mut Turn) -> Result<DictSetResponse, Refusal> {
         let key = self.key(request.key)?;
         let value = self.value("value", request.value)?;
         match self.entries.place(&key) {
@@ -153,7 +161,11 @@ impl Dict {
         Ok(DictSetResponse {})
     }
 
-    fn delete(&mut self, request: DictDeleteRequest, turn: &mut Turn) -> Result<DictDeleteResponse, Refusal> {
+    pub(crate) fn delete(
+        &mut self,
+        request: DictDeleteRequest,
+        turn: &mut Turn,
+    ) -> Result<DictDeleteResponse, Refusal> {
         let key = self.key(request.key)?;
         match self.entries.place(&key) {
             Place::Taken(place) => {
@@ -168,7 +180,7 @@ impl Dict {
         let key = self.key(request.key)?;
         let default = door::optional("default", request.default, &self.equality)?;
         let value = match self.entries.place(&key) {
-            Place::Taken(place) => self.remove(&place, turn).value,
+            Place::Taken(place) => self.remove(&place, turn).held.value,
             Place::Free(_) => default.ok_or_else(|| missing_key(&key))?,
         };
         Ok(DictPopResponse { value: Some(value) })
@@ -179,7 +191,7 @@ impl Dict {
             return Err(Refusal::new(Reason::Empty, "the dict is empty: there is no entry to take"));
         };
         let entry = self.remove(&place, turn);
-        Ok(DictPopItemResponse { key: Some(entry.key), value: Some(entry.value) })
+        Ok(DictPopItemResponse { key: Some(entry.key), value: Some(entry.held.value) })
     }
 
     fn set_default(
@@ -191,7 +203,7 @@ impl Dict {
         let default = self.value("default", request.default)?;
         match self.entries.place(&key) {
             Place::Taken(place) => {
-                let value = self.entries.entry(&place).value.clone();
+                let value = self.entries.entry(&place).held.value.clone();
                 Ok(DictSetDefaultResponse { value: Some(value), inserted: false })
             }
             Place::Free(place) => {
@@ -201,7 +213,11 @@ impl Dict {
         }
     }
 
-    fn update(&mut self, request: DictUpdateRequest, turn: &mut Turn) -> Result<DictUpdateResponse, Refusal> {
+    pub(crate) fn update(
+        &mut self,
+        request: DictUpdateRequest,
+        turn: &mut Turn,
+    ) -> Result<DictUpdateResponse, Refusal> {
         let batch = self.batch(request.entries)?;
         let (old, new) = self.cost_of(&batch);
         if !self.entries.has_place_for(batch.len()) {
@@ -211,8 +227,8 @@ impl Dict {
         self.bytes = self.bytes - old + new;
         for (key, value) in batch {
             match self.entries.place(&key) {
-                Place::Taken(place) => self.entries.overwrite(&place, value, turn.index),
-                Place::Free(place) => self.entries.append(&place, key, value, turn.index),
+                Place::Taken(place) => drop(self.entries.overwrite(&place, Held { value, version: turn.index })),
+                Place::Free(place) => self.entries.append(&place, key, Held { value, version: turn.index }),
             }
         }
         Ok(DictUpdateResponse {})
@@ -224,12 +240,12 @@ impl Dict {
         DictClearResponse { removed: self.entries.clear() as u64 }
     }
 
-    fn add(&mut self, request: DictAddRequest, turn: &mut Turn) -> Result<DictAddResponse, Refusal> {
+    pub(crate) fn add(&mut self, request: DictAddRequest, turn: &mut Turn) -> Result<DictAddResponse, Refusal> {
         let key = self.key(request.key)?;
         let delta = self.value("delta", request.delta)?;
         let place = self.entries.place(&key);
         let number = match &place {
-            Place::Taken(place) => &self.entries.entry(place).value,
+            Place::Taken(place) => &self.entries.entry(place).held.value,
             Place::Free(_) => &Datum::Integer(0),
         };
         let sum = number::add(number, &delta, &UnderKey(&key))?;
@@ -244,7 +260,7 @@ impl Dict {
         Ok(DictAddResponse { value: Some(sum) })
     }
 
-    fn compare_and_set(
+    pub(crate) fn compare_and_set(
         &mut self,
         request: DictCompareAndSetRequest,
         turn: &mut Turn,
@@ -258,7 +274,8 @@ impl Dict {
             Place::Free(_) => None,
         };
         if !expected.is_met_by(entry, &self.equality) {
-            let (value, version) = entry.map_or((None, 0), |entry| (Some(entry.value.clone()), entry.version));
+            let (value, version) =
+                entry.map_or((None, 0), |entry| (Some(entry.held.value.clone()), entry.held.version));
             return Ok(DictCompareAndSetResponse { swapped: false, value, version });
         }
         let version = if new.is_some() { turn.index } else { 0 };
@@ -274,17 +291,17 @@ impl Dict {
 
 /// What reads.
 impl Dict {
-    fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
+    pub(crate) fn get(&self, request: DictGetRequest) -> Result<DictGetResponse, Refusal> {
         let key = self.key(request.key)?;
         let found = match self.entries.get(&key) {
-            Some(entry) => DictGetResponse { value: Some(entry.value.copy()), version: entry.version },
+            Some(entry) => DictGetResponse { value: Some(entry.held.value.copy()), version: entry.held.version },
             None => DictGetResponse::default(),
         };
         key.discard();
         Ok(found)
     }
 
-    fn contains(&self, request: DictContainsRequest) -> Result<DictContainsResponse, Refusal> {
+    pub(crate) fn contains(&self, request: DictContainsRequest) -> Result<DictContainsResponse, Refusal> {
         let key = self.key(request.key)?;
         Ok(DictContainsResponse { contains: self.entries.get(&key).is_some() })
     }
@@ -295,7 +312,7 @@ impl Dict {
         let mut lookups = Vec::new();
         let mut page = Page::new(request.bytes, turn.page_bytes);
         for key in keys? {
-            let lookup = Lookup { value: self.entries.get(&key).map(|entry| entry.value.clone()) };
+            let lookup = Lookup { value: self.entries.get(&key).map(|entry| entry.held.value.clone()) };
             page.count(&lookup);
             lookups.push(lookup);
             if page.is_full() {
@@ -305,7 +322,7 @@ impl Dict {
         Ok(DictGetManyResponse { lookups })
     }
 
-    fn scan(&self, request: &DictScanRequest, turn: &Turn) -> Result<DictScanResponse, Refusal> {
+    pub(crate) fn scan(&self, request: &DictScanRequest, turn: &Turn) -> Result<DictScanResponse, Refusal> {
         let (keys, values) = match ScanWhat::try_from(request.what) {
             Ok(ScanWhat::Items) => (true, true),
             Ok(ScanWhat::Keys) => (true, false),
@@ -317,7 +334,7 @@ impl Dict {
         let mut page = Page::new(request.bytes, turn.page_bytes);
         for entry in found.by_ref() {
             let key = keys.then(|| entry.key.clone());
-            let entry = Entry { key, value: values.then(|| entry.value.clone()) };
+            let entry = Entry { key, value: values.then(|| entry.held.value.clone()) };
             page.count(&entry);
             entries.push(entry);
             if page.is_full() {
@@ -353,12 +370,12 @@ impl Dict {
 
     #[inline]
     fn overwrite(&mut self, place: &Taken, value: Datum, turn: &mut Turn) -> Result<(), Refusal> {
-        let (old, new) = (self.entries.entry(place).value.bytes(), value.bytes());
+        let (old, new) = (self.entries.entry(place).held.value.bytes(), value.bytes());
         if old != new {
             turn.room.replace(old, new)?;
             self.bytes = self.bytes - old + new;
         }
-        self.entries.overwrite(place, value, turn.index);
+        self.entries.overwrite(place, Held { value, version: turn.index }).value.discard();
         Ok(())
     }
 
@@ -369,13 +386,13 @@ impl Dict {
         let bytes = cost(key.datum(), &value);
         turn.room.grow(bytes)?;
         self.bytes += bytes;
-        self.entries.append(place, key, value, turn.index);
+        self.entries.append(place, key, Held { value, version: turn.index });
         Ok(())
     }
 
-    fn remove(&mut self, place: &Taken, turn: &mut Turn) -> ordered_map::Entry {
+    fn remove(&mut self, place: &Taken, turn: &mut Turn) -> ordered_map::Entry<Held> {
         let entry = self.entries.remove(place);
-        let bytes = cost(&entry.key, &entry.value);
+        let bytes = cost(&entry.key, &entry.held.value);
         turn.room.shrink(bytes);
         self.bytes -= bytes;
         entry
@@ -388,17 +405,17 @@ impl Dict {
             let key = self.key(key)?;
             let value = self.value("value", value)?;
             match batch.place(&key) {
-                Place::Taken(place) => batch.overwrite(&place, value, 0),
-                Place::Free(place) => batch.append(&place, key, value, 0),
+                Place::Taken(place) => drop(batch.overwrite(&place, value)),
+                Place::Free(place) => batch.append(&place, key, value),
             }
         }
-        batch.into_entries().map(|entry| Ok((Key::new(entry.key)?, entry.value))).collect()
+        batch.into_entries().map(|entry| Ok((Key::new(entry.key)?, entry.held))).collect()
     }
 
     /// What an update frees and takes.
     fn cost_of(&self, batch: &[(Key, Datum)]) -> (u64, u64) {
         batch.iter().fold((0, 0), |(old, new), (key, value)| match self.entries.get(key) {
-            Some(entry) => (old + entry.value.bytes(), new + value.bytes()),
+            Some(entry) => (old + entry.held.value.bytes(), new + value.bytes()),
             None => (old, new + cost(key.datum(), value)),
         })
     }
@@ -412,10 +429,10 @@ enum Expected {
 }
 
 impl Expected {
-    fn is_met_by(&self, entry: Option<&ordered_map::Entry>, equality: &Equality) -> bool {
+    fn is_met_by(&self, entry: Option<&ordered_map::Entry<Held>>, equality: &Equality) -> bool {
         match self {
-            Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.value, expected)),
-            Self::Version(expected) => entry.map_or(0, |entry| entry.version) == *expected,
+            Self::Value(expected) => entry.is_some_and(|entry| equality.same(&entry.held.value, expected)),
+            Self::Version(expected) => entry.map_or(0, |entry| entry.held.version) == *expected,
         }
     }
 }

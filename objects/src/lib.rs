@@ -13,16 +13,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod array;
 pub mod catalog;
 pub mod dict;
 mod door;
 mod key;
 pub mod list;
+pub mod namespace;
 mod number;
 mod object;
 mod order;
 mod ordered_map;
 mod page;
+pub mod set;
 mod slice;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -38,7 +38,7 @@ pub trait Object: Sized + Send + fmt::Debug {
         let _ = (session, how, turn);
     }
 
-    /// Whether it is as one that was just created with the default spec.
+    /// Whether it is as one that was just created with the default spec. Never, where that is refused.
     fn is_vacant(&self) -> bool;
 
     /// The bytes of user data in it, as the limits count them.

@@ -10,7 +10,8 @@ use crate::key::{Equality, Key};
 /// A hash map in the order of insertion, whose order can be read a page at a time while it changes.
 ///
 /// - `entries` holds every entry in order of its ordinal; `table` finds its position by the hash of its key. No hash is
-///   stored: an entry takes 64 bytes, and 5 for each of the 1.1 to 2.3 places that the table has for it.
+///   stored: an entry takes 32 bytes beside what its key leads to, and 5 for each of the 1.1 to 2.3 places that the table
+///   has for it. Where keys lead to nothing, `()`, the map is a set.
 /// - Ordinals rise from 1, and none is given twice as long as there is an entry. An overwritten entry keeps its ordinal;
 ///   one that was removed and put in again gets a new one. So who reads on from an ordinal sees each entry that was
 ///   there all along exactly once.
@@ -20,26 +21,24 @@ use crate::key::{Equality, Key};
 ///
 /// Reading and changing one entry takes constant time, amortized: growing, compacting and shrinking go through all.
 #[derive(Debug)]
-pub(crate) struct OrderedMap {
+pub(crate) struct OrderedMap<V> {
     equality: Equality,
     table: HashTable<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<V>>,
     head: usize,
     next_ordinal: u64,
 }
 
 /// A key and what it leads to.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Entry<V> {
     pub(crate) key: Datum,
-    pub(crate) value: Datum,
-    /// When the value was written.
-    pub(crate) version: u64,
+    pub(crate) held: V,
     /// The place of the entry in the order of all.
     pub(crate) ordinal: u64,
 }
 
-impl Entry {
+impl<V> Entry<V> {
     fn is_tombstone(&self) -> bool {
         matches!(self.key, Datum::Unset)
     }
@@ -77,13 +76,13 @@ pub(crate) enum Flaw {
     Keys,
 }
 
-impl OrderedMap {
+impl<V: Default> OrderedMap<V> {
     pub(crate) fn new(equality: Equality) -> Self {
         Self { equality, table: HashTable::new(), entries: Vec::new(), head: 0, next_ordinal: 1 }
     }
 
     /// The map with these entries, whose keys must be fit to be keys.
-    pub(crate) fn restore(equality: Equality, entries: Vec<Entry>, next_ordinal: u64) -> Result<Self, Flaw> {
+    pub(crate) fn restore(equality: Equality, entries: Vec<Entry<V>>, next_ordinal: u64) -> Result<Self, Flaw> {
         let mut map = Self { equality, table: HashTable::new(), entries, head: 0, next_ordinal };
         let mut least = 1;
         for entry in &map.entries {
@@ -97,7 +96,7 @@ impl OrderedMap {
         }
         map.reindex(map.entries.len());
         let found_elsewhere =
-            |(at, entry): (usize, &Entry)| map.find(map.equality.hash(&entry.key), &entry.key) != Some(position(at));
+            |(at, entry): (usize, &Entry<V>)| map.find(map.equality.hash(&entry.key), &entry.key) != Some(position(at));
         if map.entries.iter().enumerate().any(found_elsewhere) { Err(Flaw::Keys) } else { Ok(map) }
     }
 
@@ -126,51 +125,60 @@ impl OrderedMap {
 
     /// The entry of `key`.
     #[inline]
-    pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &Key) -> Option<&Entry<V>> {
         let at = self.find(self.equality.hash(key.datum()), key.datum())?;
         Some(&self.entries[at as usize])
     }
 
     /// The entry that was put in last.
-    pub(crate) fn last(&self) -> Option<(Taken, &Entry)> {
+    pub(crate) fn last(&self) -> Option<(Taken, &Entry<V>)> {
         let at = self.entries.len().checked_sub(1)?;
         let entry = &self.entries[at];
         Some((Taken { hash: self.equality.hash(&entry.key), at: position(at) }, entry))
     }
 
+    /// The entry with this ordinal.
+    pub(crate) fn at(&self, ordinal: u64) -> Option<&Entry<V>> {
+        self.position_of(ordinal).map(|at| &self.entries[at])
+    }
+
+    /// The place of the entry with this ordinal.
+    pub(crate) fn place_at(&self, ordinal: u64) -> Option<Taken> {
+        let at = self.position_of(ordinal)?;
+        Some(Taken { hash: self.equality.hash(&self.entries[at].key), at: position(at) })
+    }
+
     #[inline]
-    pub(crate) fn entry(&self, place: &Taken) -> &Entry {
+    pub(crate) fn entry(&self, place: &Taken) -> &Entry<V> {
         &self.entries[place.at as usize]
     }
 
-    /// Puts another value into an entry. Its key stays as it was written first, as in Python.
+    /// Lets an entry lead to something else, and returns what it led to. Its key stays as it was written first, as in Python.
     #[inline]
-    pub(crate) fn overwrite(&mut self, place: &Taken, value: Datum, version: u64) {
-        let entry = &mut self.entries[place.at as usize];
-        core::mem::replace(&mut entry.value, value).discard();
-        entry.version = version;
+    pub(crate) fn overwrite(&mut self, place: &Taken, held: V) -> V {
+        core::mem::replace(&mut self.entries[place.at as usize].held, held)
     }
 
     /// Puts an entry in. The map must [have place](Self::has_place_for) for it.
-    pub(crate) fn append(&mut self, place: &Free, key: Key, value: Datum, version: u64) {
+    pub(crate) fn append(&mut self, place: &Free, key: Key, held: V) {
         if self.table.len() == self.table.capacity() {
             // Twice what is there, or as much again where removed keys used up the table.
             self.reindex((2 * self.len()).max(4));
         }
         let at = position(self.entries.len());
-        self.entries.push(Entry { key: key.into_datum(), value, version, ordinal: self.next_ordinal });
+        self.entries.push(Entry { key: key.into_datum(), held, ordinal: self.next_ordinal });
         self.next_ordinal += 1;
         let (equality, entries) = (&self.equality, &self.entries);
         self.table.insert_unique(place.hash, at, |&at| equality.hash(&entries[at as usize].key));
     }
 
     /// Takes an entry out.
-    pub(crate) fn remove(&mut self, place: &Taken) -> Entry {
+    pub(crate) fn remove(&mut self, place: &Taken) -> Entry<V> {
         if let Ok(found) = self.table.find_entry(place.hash, |&at| at == place.at) {
             found.remove();
         }
         let entry = &mut self.entries[place.at as usize];
-        let tombstone = Entry { key: Datum::Unset, value: Datum::Unset, version: 0, ordinal: entry.ordinal };
+        let tombstone = Entry { key: Datum::Unset, held: V::default(), ordinal: entry.ordinal };
         let removed = core::mem::replace(entry, tombstone);
         self.tidy();
         removed
@@ -183,15 +191,32 @@ impl OrderedMap {
         len
     }
 
+    /// Takes everything out but the entries with these ordinals, which rise.
+    pub(crate) fn keep_only(&mut self, ordinals: &[u64]) {
+        let mut kept = ordinals.iter().copied().peekable();
+        self.entries.retain(|entry| {
+            while kept.next_if(|ordinal| *ordinal < entry.ordinal).is_some() {}
+            kept.peek() == Some(&entry.ordinal) && !entry.is_tombstone()
+        });
+        if self.entries.is_empty() {
+            *self = Self::new(self.equality.clone());
+            return;
+        }
+        self.head = 0;
+        self.entries.shrink_to((2 * self.entries.len()).max(SMALL / 2));
+        self.table = HashTable::new();
+        self.reindex(2 * self.entries.len());
+    }
+
     /// The entries in order, from the first whose ordinal is at least `ordinal`.
-    pub(crate) fn iter_from(&self, ordinal: u64) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter_from(&self, ordinal: u64) -> impl Iterator<Item = &Entry<V>> {
         let tail = &self.entries[self.head..];
         let start = tail.partition_point(|entry| entry.ordinal < ordinal);
         tail[start..].iter().filter(|entry| !entry.is_tombstone())
     }
 
     /// The entries in order, to keep.
-    pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry> {
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry<V>> {
         self.entries.into_iter().filter(|entry| !entry.is_tombstone())
     }
 
@@ -203,6 +228,11 @@ impl OrderedMap {
     #[inline]
     fn find(&self, hash: u64, key: &Datum) -> Option<u32> {
         self.table.find(hash, |&at| self.equality.same(&self.entries[at as usize].key, key)).copied()
+    }
+
+    fn position_of(&self, ordinal: u64) -> Option<usize> {
+        let at = self.entries.binary_search_by_key(&ordinal, |entry| entry.ordinal).ok()?;
+        (!self.entries[at].is_tombstone()).then_some(at)
     }
 
     /// Restores the invariants after an entry was made a tombstone, and gives memory back.
@@ -292,31 +322,33 @@ mod tests {
         }
     }
 
-    fn shown(entry: &Entry) -> (u64, u64, u64, u64) {
+    /// A number, and when it was written.
+    type Map = OrderedMap<(u64, u64)>;
+
+    fn shown(entry: &Entry<(u64, u64)>) -> (u64, u64, u64, u64) {
         let number = |datum: &Datum| match datum {
             Datum::Integer(integer) => *integer as u64,
             Datum::Float(float) => *float as u64,
             other => panic!("{other:?}"),
         };
-        (number(&entry.key), number(&entry.value), entry.version, entry.ordinal)
+        (number(&entry.key), entry.held.0, entry.held.1, entry.ordinal)
     }
 
-    fn set(map: &mut OrderedMap, number: u64, value: u64, version: u64) {
-        let value = Datum::Integer(value as i64);
+    fn set(map: &mut Map, number: u64, value: u64, version: u64) {
         match map.place(&key(number)) {
-            Place::Taken(place) => map.overwrite(&place, value, version),
-            Place::Free(place) => map.append(&place, key(number), value, version),
+            Place::Taken(place) => drop(map.overwrite(&place, (value, version))),
+            Place::Free(place) => map.append(&place, key(number), (value, version)),
         }
     }
 
-    fn remove(map: &mut OrderedMap, number: u64) -> Option<Entry> {
+    fn remove(map: &mut Map, number: u64) -> Option<Entry<(u64, u64)>> {
         match map.place(&key(number)) {
             Place::Taken(place) => Some(map.remove(&place)),
             Place::Free(_) => None,
         }
     }
 
-    fn assert_invariants(map: &OrderedMap) {
+    fn assert_invariants(map: &Map) {
         let tombstones = map.entries.iter().filter(|entry| entry.is_tombstone()).count();
         assert_eq!(map.entries.len(), map.len() + tombstones);
         assert!(tombstones <= map.len());
@@ -334,7 +366,7 @@ mod tests {
     /// Thousands of ops: mostly growing, then mostly shrinking, over a few or over many keys.
     fn random_ops(seed: u64, keys: u64, ops: u64) {
         let mut source = Source::new(seed);
-        let mut map = OrderedMap::new(Equality::new(seed));
+        let mut map = Map::new(Equality::new(seed));
         let mut model = Model::default();
         for version in 1..=ops {
             let growing = (version * 4 / ops).is_multiple_of(2);
@@ -352,6 +384,15 @@ mod tests {
                 8 if source.below(500) == 0 => {
                     assert_eq!(map.clear(), model.entries.len());
                     model = Model::default();
+                }
+                8 if source.below(200) == 0 => {
+                    let keeps: Vec<u64> =
+                        model.entries.iter().map(|entry| entry.3).filter(|_| source.below(3) > 0).collect();
+                    map.keep_only(&keeps);
+                    model.entries.retain(|entry| keeps.contains(&entry.3));
+                    if model.entries.is_empty() {
+                        model = Model::default();
+                    }
                 }
                 _ => {
                     let at = model.entries.iter().position(|entry| entry.0 == number / 2);
@@ -381,7 +422,7 @@ mod tests {
 
     #[test]
     fn gives_memory_back() {
-        let mut map = OrderedMap::new(Equality::new(1));
+        let mut map = Map::new(Equality::new(1));
         for number in 0..20_000 {
             set(&mut map, 2 * number, 0, 1);
         }
@@ -395,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_queue_of_entries_stays_small() {
-        let mut map = OrderedMap::new(Equality::new(1));
+        let mut map = Map::new(Equality::new(1));
         for number in 0..100_000 {
             set(&mut map, 2 * number, 0, 1);
             if number >= 10 {
@@ -409,10 +450,9 @@ mod tests {
 
     #[test]
     fn restores_only_what_is_a_map() {
-        let entry =
-            |number: i64, ordinal: u64| Entry { key: Datum::Integer(number), value: Datum::Null, version: 1, ordinal };
-        let restored = |entries: Vec<Entry>, next: u64| {
-            OrderedMap::restore(Equality::new(1), entries, next).map(|map| assert_invariants(&map))
+        let entry = |number: i64, ordinal: u64| Entry { key: Datum::Integer(number), held: (0, 1), ordinal };
+        let restored = |entries: Vec<Entry<(u64, u64)>>, next: u64| {
+            Map::restore(Equality::new(1), entries, next).map(|map| assert_invariants(&map))
         };
         assert_eq!(restored(vec![entry(1, 3), entry(2, 7)], 9), Ok(()));
         assert_eq!(restored(vec![], 1), Ok(()));

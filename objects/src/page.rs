@@ -36,6 +36,11 @@ impl Page {
         filled
     }
 
+    /// How many items of at most so many bytes fit an empty page: at least one.
+    pub(crate) fn items(&self, bytes: usize) -> u64 {
+        (self.left / bytes).max(1) as u64
+    }
+
     /// Whether the page has reached its size.
     pub(crate) fn is_full(&self) -> bool {
         self.left == 0

@@ -3,23 +3,41 @@
 mod list;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use holdfast_proto::datum::{Named, OpaqueDatum, Reference};
 use holdfast_proto::{
-    Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
-    DictGetManyRequest, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest,
-    DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, ValueAddRequest, ValueCompareAndSetRequest,
-    ValueGetRequest, ValueSetRequest, dict, dict_compare_and_set_request, value, value_compare_and_set_request,
+    ArrayAddRequest, ArrayCompareAndSetRequest, ArrayDescribeRequest, ArrayElements, ArrayFillRequest, ArrayGetRequest,
+    ArrayGetSliceRequest, ArraySetRequest, ArraySetSliceRequest, ArraySlice, Attribute, Datum, DictAddRequest,
+    DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest, DictGetManyRequest,
+    DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest, DictScanRequest, DictSetDefaultRequest,
+    DictSetRequest, DictUpdateRequest, Entry, NamespaceAddRequest, NamespaceCompareAndSetRequest,
+    NamespaceContainsRequest, NamespaceDeleteRequest, NamespaceGetRequest, NamespaceScanRequest,
+    NamespaceSetManyRequest, NamespaceSetRequest, SetAddManyRequest, SetAddRequest, SetClearRequest, SetCombineRequest,
+    SetCompareRequest, SetContainsManyRequest, SetContainsRequest, SetDiscardRequest, SetKeepOnlyRequest,
+    SetLenRequest, SetPopRequest, SetRemoveManyRequest, SetRemoveRequest, SetScanRequest, SetToggleRequest,
+    ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, array, array_spec, dict,
+    dict_compare_and_set_request, namespace, namespace_compare_and_set_request, set, value,
+    value_compare_and_set_request,
 };
 
 use crate::Object;
+use crate::array::Array;
 use crate::dict::Dict;
+use crate::namespace::Namespace;
+use crate::set::Set;
 use crate::value::Value;
 
 /// What the laws of all objects need to know about a kind.
 pub trait Tested: Object {
+    /// A spec that makes an object: the default one, unless that is refused.
+    fn arbitrary_spec(source: &mut Source) -> Self::Spec {
+        let _ = source;
+        Self::Spec::default()
+    }
+
     /// An op, any and with anything in it, also what must be refused.
     fn arbitrary_op(source: &mut Source) -> Self::Op;
 
@@ -133,6 +151,54 @@ impl Source {
     fn entries(&mut self) -> Vec<Entry> {
         (0..self.below(6)).map(|_| Entry { key: self.key(), value: self.value() }).collect()
     }
+
+    /// The name of one of few attributes, seldom not fit to be one.
+    fn name(&mut self) -> String {
+        if self.often() {
+            ["x", "y", "z", "a longer name than what fits"][self.below(4) as usize].into()
+        } else {
+            "n".repeat(257 * self.below(2) as usize)
+        }
+    }
+
+    /// What may be an element of an array: of any type, and of any size.
+    fn scalar(&mut self) -> Datum {
+        match self.below(12) {
+            0..6 => Datum::Integer(self.below(5) as i64 - 1),
+            6 => Datum::Integer(1 << self.below(63)),
+            7 => Datum::BigInteger([0, 1 << 7 | self.below(2) as u8, 0, 0, 0, 0, 0, 0, self.below(2) as u8].into()),
+            8 => Datum::from(["a", "b", "€"][self.below(3) as usize]),
+            9 => Datum::Float([0.5, -1.0, 1e30, 1e300, f64::MAX, f64::INFINITY][self.below(6) as usize]),
+            _ => self.datum(),
+        }
+    }
+
+    /// So many elements, seldom of two types.
+    fn array_elements(&mut self, len: u64) -> ArrayElements {
+        let mut elements = ArrayElements::default();
+        let small = |source: &mut Self| source.below(5);
+        match self.below(4) {
+            0 => elements.integers = (0..len).map(|_| small(self) as i64 - 1).collect(),
+            1 => elements.naturals = (0..len).map(|_| small(self)).collect(),
+            2 => elements.floats = (0..len).map(|_| small(self) as f64 / 2.0).collect(),
+            _ => elements.characters = (0..len).map(|_| ['a', '€'][self.below(2) as usize]).collect(),
+        }
+        if !self.often() {
+            elements.floats.push(1e300);
+        }
+        elements
+    }
+
+    fn array_slice(&mut self) -> Option<ArraySlice> {
+        let bound = |source: &mut Self| (source.below(2) == 0).then(|| source.below(10) as i64 - 5);
+        let mut bound = || bound(self);
+        let (start, stop, step) = (bound(), bound(), bound());
+        (self.below(3) != 0).then_some(ArraySlice { start, stop, step })
+    }
+
+    fn members(&mut self) -> Vec<Datum> {
+        (0..self.below(6)).filter_map(|_| self.key()).collect()
+    }
 }
 
 impl Tested for Dict {
@@ -207,6 +273,133 @@ impl Tested for Value {
         match op {
             value::Op::Get(_) => Promise::Reads,
             _ => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Set {
+    fn arbitrary_op(source: &mut Source) -> set::Op {
+        use set::Op;
+        let member = source.key();
+        let bytes = source.below(60) as u32;
+        match source.below(20) {
+            0..4 => Op::Add(SetAddRequest { member }),
+            4 => Op::Discard(SetDiscardRequest { member }),
+            5 => Op::Remove(SetRemoveRequest { member }),
+            6 => Op::Pop(SetPopRequest {}),
+            7 => Op::Contains(SetContainsRequest { member }),
+            8 => Op::Len(SetLenRequest {}),
+            9 if source.below(4) == 0 => Op::Clear(SetClearRequest {}),
+            9 | 10 => Op::Scan(SetScanRequest { cursor: source.below(12), bytes }),
+            11 | 12 => Op::AddMany(SetAddManyRequest { members: source.members() }),
+            13 => Op::RemoveMany(SetRemoveManyRequest { members: source.members() }),
+            14 => Op::ContainsMany(SetContainsManyRequest { members: source.members() }),
+            15 => Op::KeepOnly(SetKeepOnlyRequest { members: source.members() }),
+            16 | 17 => Op::Toggle(SetToggleRequest { members: source.members() }),
+            18 => Op::Compare(SetCompareRequest { members: source.members() }),
+            _ => {
+                let (operation, cursor) = (source.below(5) as i32, source.below(8));
+                Op::Combine(SetCombineRequest { operation, members: source.members(), cursor, bytes })
+            }
+        }
+    }
+
+    fn promise(op: &set::Op) -> Promise {
+        use set::Op;
+        match op {
+            Op::Contains(_) | Op::Len(_) | Op::Scan(_) | Op::ContainsMany(_) | Op::Compare(_) | Op::Combine(_) => {
+                Promise::Reads
+            }
+            Op::Discard(_) | Op::Remove(_) | Op::Pop(_) | Op::Clear(_) | Op::RemoveMany(_) | Op::KeepOnly(_) => {
+                Promise::Frees
+            }
+            Op::Add(_) | Op::AddMany(_) | Op::Toggle(_) => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Namespace {
+    fn arbitrary_op(source: &mut Source) -> namespace::Op {
+        use namespace::Op;
+        use namespace_compare_and_set_request::Expected;
+        let name = source.name();
+        match source.below(14) {
+            0 => Op::Get(NamespaceGetRequest { name }),
+            1..4 => Op::Set(NamespaceSetRequest { name, value: source.value() }),
+            4 | 5 => Op::Delete(NamespaceDeleteRequest { name }),
+            6 => Op::Contains(NamespaceContainsRequest { name }),
+            7 => {
+                let (cursor, names_only) = (source.below(6), source.below(2) == 0);
+                Op::Scan(NamespaceScanRequest { cursor, names_only, bytes: source.below(60) as u32 })
+            }
+            8 | 9 => Op::SetMany(NamespaceSetManyRequest {
+                attributes: (0..source.below(5))
+                    .map(|_| Attribute { name: source.name(), value: source.value() })
+                    .collect(),
+            }),
+            10 | 11 => Op::Add(NamespaceAddRequest { name, delta: Some(source.number()) }),
+            _ => {
+                let expected = match source.below(8) {
+                    0 => None,
+                    1..5 => Some(Expected::Version(source.below(6))),
+                    _ => source.value().map(Expected::Value),
+                };
+                let new = if source.below(3) == 0 { None } else { source.value() };
+                Op::CompareAndSet(NamespaceCompareAndSetRequest { name, expected, new })
+            }
+        }
+    }
+
+    fn promise(op: &namespace::Op) -> Promise {
+        use namespace::Op;
+        match op {
+            Op::Get(_) | Op::Contains(_) | Op::Scan(_) => Promise::Reads,
+            Op::Delete(_) => Promise::Frees,
+            Op::CompareAndSet(request) if request.new.is_none() => Promise::Frees,
+            Op::Set(_) | Op::SetMany(_) | Op::Add(_) | Op::CompareAndSet(_) => Promise::Writes,
+        }
+    }
+}
+
+impl Tested for Array {
+    fn arbitrary_spec(source: &mut Source) -> array::Spec {
+        const TYPECODES: [&str; 14] = ["b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "f", "d", "u", "w"];
+        let typecode = TYPECODES[source.below(14) as usize].into();
+        array::Spec { typecode, contents: Some(array_spec::Contents::Length(source.below(8))) }
+    }
+
+    fn arbitrary_op(source: &mut Source) -> array::Op {
+        use array::Op;
+        let index = source.below(10) as i64 - 5;
+        match source.below(16) {
+            0 => Op::Describe(ArrayDescribeRequest {}),
+            1 => Op::Get(ArrayGetRequest { index }),
+            2..5 => Op::Set(ArraySetRequest { index, value: source.often().then(|| source.scalar()) }),
+            5 | 6 => {
+                let (slice, skip) = (source.array_slice(), source.below(3) * source.below(3));
+                Op::GetSlice(ArrayGetSliceRequest { slice, skip, bytes: source.below(60) as u32 })
+            }
+            7..10 => {
+                let (slice, skip, left) = (source.array_slice(), source.below(2), source.below(2));
+                let len = source.below(6);
+                let elements = source.often().then(|| source.array_elements(len));
+                Op::SetSlice(ArraySetSliceRequest { slice, elements, skip, left })
+            }
+            10 => Op::Fill(ArrayFillRequest { value: source.often().then(|| source.scalar()) }),
+            11..14 => Op::Add(ArrayAddRequest { index, delta: source.often().then(|| source.scalar()) }),
+            _ => {
+                let (expected, new) = (Some(source.scalar()), Some(source.scalar()));
+                Op::CompareAndSet(ArrayCompareAndSetRequest { index, expected, new })
+            }
+        }
+    }
+
+    fn promise(op: &array::Op) -> Promise {
+        use array::Op;
+        match op {
+            Op::Describe(_) | Op::Get(_) | Op::GetSlice(_) => Promise::Reads,
+            // None of them ever needs room.
+            Op::Set(_) | Op::SetSlice(_) | Op::Fill(_) | Op::Add(_) | Op::CompareAndSet(_) => Promise::Frees,
         }
     }
 }

@@ -62,6 +62,7 @@ impl Reason {
             Self::Exists => ALREADY_EXISTS,
             Self::Unauthenticated => UNAUTHENTICATED,
             Self::MissingValue => NOT_FOUND,
+            Self::MissingAttribute => NOT_FOUND,
         }
     }
 }

@@ -17,6 +17,15 @@ pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
 /// A shared sequence: see [`proxy::List`](crate::proxy::List).
 pub type List<T> = crate::proxy::List<T, threads::Blocking>;
 
+/// A shared array: see [`proxy::Array`](crate::proxy::Array).
+pub type Array<T> = crate::proxy::Array<T, threads::Blocking>;
+
+/// A shared object with attributes: see [`proxy::Namespace`](crate::proxy::Namespace).
+pub type Namespace = crate::proxy::Namespace<threads::Blocking>;
+
+/// A shared set: see [`proxy::Set`](crate::proxy::Set).
+pub type Set<T> = crate::proxy::Set<T, threads::Blocking>;
+
 /// A shared cell: see [`proxy::Value`](crate::proxy::Value).
 pub type Value<T> = crate::proxy::Value<T, threads::Blocking>;
 

@@ -161,10 +161,16 @@ impl Error {
         }
     }
 
-    /// Whether a dict had no such key, as Python's `KeyError`.
+    /// Whether a dict had no such key, or a set no such member, as Python's `KeyError`.
     #[must_use]
     pub fn is_missing_key(&self) -> bool {
         self.reason() == Some(Reason::MissingKey)
+    }
+
+    /// Whether a namespace had no such attribute, as Python's `AttributeError`.
+    #[must_use]
+    pub fn is_missing_attribute(&self) -> bool {
+        self.reason() == Some(Reason::MissingAttribute)
     }
 }
 

@@ -71,6 +71,15 @@ pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
 /// A shared sequence, for async programs: see [`proxy::List`].
 pub type List<T> = proxy::List<T, session::tasks::Async>;
 
+/// A shared array, for async programs: see [`proxy::Array`].
+pub type Array<T> = proxy::Array<T, session::tasks::Async>;
+
+/// A shared object with attributes, for async programs: see [`proxy::Namespace`].
+pub type Namespace = proxy::Namespace<session::tasks::Async>;
+
+/// A shared set, for async programs: see [`proxy::Set`].
+pub type Set<T> = proxy::Set<T, session::tasks::Async>;
+
 /// A shared cell, for async programs: see [`proxy::Value`].
 pub type Value<T> = proxy::Value<T, session::tasks::Async>;
 

@@ -4,20 +4,26 @@
 //! is a [`Call`](crate::Call), a future of its result, and those in [`blocking`](crate::blocking) for programs without a
 //! runtime, where a call returns its result.
 
+mod array;
 mod dict;
 mod list;
 mod listing;
 mod manager;
+mod namespace;
 mod reference;
 mod remote;
+mod set;
 mod value;
 
+pub use array::{Array, Element, ElementSwap, Number, SetSlice, Slice};
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
 pub use list::{Extend, GetSlice, List};
 pub use listing::{Describe, Description, Kind, Listed, Names, UnknownKind};
 pub use manager::{Limit, Manager, Open, Status};
+pub use namespace::Namespace;
 pub use reference::{Proxy, Reference};
-pub use remote::{Single, Tokens};
+pub use remote::{Chunked, Paged, Single, Tokens};
+pub use set::{Set, SetComparison};
 pub use value::Value;
 
 pub use crate::session::tasks::Async;

@@ -11,7 +11,7 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Dict, List, Manager, Value};
+    use holdfast::{Array, Dict, List, Manager, Namespace, Set, Value};
 
     /// What a call gives.
     macro_rules! wait {
@@ -44,10 +44,13 @@ mod through_the_async_library {
 
     include!("objects/promises.rs");
     include!("objects/lists.rs");
+    include!("objects/sets.rs");
+    include!("objects/namespaces.rs");
+    include!("objects/arrays.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Dict, List, Manager, Value};
+    use holdfast::blocking::{Array, Dict, List, Manager, Namespace, Set, Value};
 
     macro_rules! wait {
         ($call:expr) => {
@@ -76,6 +79,9 @@ mod through_the_blocking_library {
 
     include!("objects/promises.rs");
     include!("objects/lists.rs");
+    include!("objects/sets.rs");
+    include!("objects/namespaces.rs");
+    include!("objects/arrays.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

@@ -18,14 +18,11 @@ use serde::de::DeserializeOwned;
 
 use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Holds, Remote, Tokens};
+use super::remote::{CHUNK_BYTES, Holds, Remote, Tokens, next_chunk};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::Result;
 use crate::session::{Asking, Heard, Step};
-
-/// A bulk write or read sends at most about this much at once, so that no call keeps others from the object for long.
-const CHUNK_BYTES: usize = 256 << 10;
 
 /// A shared mapping that keeps the order in which keys were put in: Python's manager dict, with the compound updates that
 /// it lacks.
@@ -314,16 +311,16 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, M: Mode> 
     }
 }
 
-fn datum<T: Serialize + ?Sized>(value: &T) -> Result<Option<Datum>> {
+pub(super) fn datum<T: Serialize + ?Sized>(value: &T) -> Result<Option<Datum>> {
     Ok(Some(to_datum(value)?))
 }
 
-fn maybe<T: DeserializeOwned>(value: Option<Datum>) -> Result<Option<T>> {
+pub(super) fn maybe<T: DeserializeOwned>(value: Option<Datum>) -> Result<Option<T>> {
     Ok(value.map(from_datum).transpose()?)
 }
 
 /// A manager that does not send what it must sends nothing, which is of no type.
-fn some<T: DeserializeOwned>(value: Option<Datum>) -> Result<T> {
+pub(super) fn some<T: DeserializeOwned>(value: Option<Datum>) -> Result<T> {
     Ok(from_datum(value.unwrap_or_default())?)
 }
 
@@ -385,16 +382,7 @@ impl<M: Mode> Exchange for Update<M> {
 
     fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
         let entries = self.entries.as_mut().map_err(|error| error.clone())?;
-        let mut bytes = 0;
-        let mut chunk = Vec::new();
-        while let Some(next) = entries.as_slice().first() {
-            bytes += next.encoded_len();
-            if bytes > CHUNK_BYTES && !chunk.is_empty() {
-                break;
-            }
-            chunk.extend(entries.next());
-        }
-        self.remote.ask(asking, &DictUpdateRequest { entries: chunk })
+        self.remote.ask(asking, &DictUpdateRequest { entries: next_chunk(entries) })
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<()>> {

@@ -11,16 +11,17 @@ use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
-    OpenResponse, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec,
-    describe_request, dict, list, value,
+    OpenResponse, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec, array,
+    describe_request, dict, list, namespace, set, value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::array::{ask_typecode, check_typecode, spec_of_elements, spec_of_length};
 use super::listing::{Description, Kind, Names};
 use super::remote::{Holds, Remote, check_token};
-use super::{Dict, List, Output, Value};
+use super::{Array, Dict, Element, List, Namespace, Output, Set, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
@@ -238,6 +239,71 @@ impl<M: Mode> Manager<M> {
         self.take_up(token, list::KIND, List::of)
     }
 
+    /// The set of that name, which is made if there is none. It lives until it is deleted.
+    pub fn set<T>(&self, name: &str) -> M::Output<Open<M, Set<T, M>>> {
+        self.open(name, set::KIND, Ok(Bytes::new()), Set::of)
+    }
+
+    /// A new set without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_set<T>(&self) -> M::Output<Open<M, Set<T, M>>> {
+        self.create(set::KIND, Ok(Bytes::new()), Set::of)
+    }
+
+    /// The set that a token stands for.
+    pub fn set_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Set<T, M>>> {
+        self.take_up(token, set::KIND, Set::of)
+    }
+
+    /// The namespace of that name, which is made if there is none. It lives until it is deleted.
+    pub fn namespace(&self, name: &str) -> M::Output<Open<M, Namespace<M>>> {
+        self.open(name, namespace::KIND, Ok(Bytes::new()), Namespace::of)
+    }
+
+    /// A new namespace without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_namespace(&self) -> M::Output<Open<M, Namespace<M>>> {
+        self.create(namespace::KIND, Ok(Bytes::new()), Namespace::of)
+    }
+
+    /// The namespace that a token stands for.
+    pub fn namespace_from_token(&self, token: &Token) -> M::Output<Open<M, Namespace<M>>> {
+        self.take_up(token, namespace::KIND, Namespace::of)
+    }
+
+    /// The array of that name, which is made, with so many zeros in it, if there is none. It lives until it is deleted.
+    ///
+    /// Where it exists, `length` is not looked at: ask for its [`len`](Array::len). It must have been made for elements of
+    /// the type `T`, or else this is refused with [`Reason::WrongType`](crate::Reason::WrongType).
+    pub fn array<T: Element>(&self, name: &str, length: u64) -> M::Output<Open<M, Array<T, M>>> {
+        self.run_checked(Ok(self.way_to(name, array::KIND, spec_of_length::<T>(length))), Array::of, typecode::<T, M>())
+    }
+
+    /// The array of that name, which is made with these elements if there is none, as [`array`](Self::array) does.
+    ///
+    /// Refused with [`Reason::ValueTooLarge`](crate::Reason::ValueTooLarge) if the elements are more than one request (4 MiB
+    /// by default): make it with a length then, and use [`set_slice`](Array::set_slice).
+    pub fn array_of<T: Element>(&self, name: &str, initial: &[T]) -> M::Output<Open<M, Array<T, M>>> {
+        self.run_checked(Ok(self.way_to(name, array::KIND, spec_of_elements(initial))), Array::of, typecode::<T, M>())
+    }
+
+    /// A new array of so many zeros without a name, which lives while a process has a proxy to it or a token for it waits.
+    ///
+    /// Refused with [`Reason::Quota`](crate::Reason::Quota) if the manager has no room for it.
+    pub fn new_array<T: Element>(&self, length: u64) -> M::Output<Open<M, Array<T, M>>> {
+        self.create(array::KIND, Ok(spec_of_length::<T>(length)), Array::of)
+    }
+
+    /// A new array of these elements without a name; otherwise as [`new_array`](Self::new_array), and refused as
+    /// [`array_of`](Self::array_of) is.
+    pub fn new_array_of<T: Element>(&self, initial: &[T]) -> M::Output<Open<M, Array<T, M>>> {
+        self.create(array::KIND, Ok(spec_of_elements(initial)), Array::of)
+    }
+
+    /// The array that a token stands for. It must have been made for elements of the type `T`, or else this is refused with
+    /// [`Reason::WrongType`](crate::Reason::WrongType).
+    pub fn array_from_token<T: Element>(&self, token: &Token) -> M::Output<Open<M, Array<T, M>>> {
+        self.run_checked(self.way_of(token, array::KIND), Array::of, typecode::<T, M>())
+    }
+
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.
     ///
     /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
@@ -303,32 +369,62 @@ impl<M: Mode> Manager<M> {
     }
 
     fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
-        let request = spec.map(|spec| {
-            let mode = OpenMode::OpenOrCreate.into();
-            Way::Open(OpenRequest { name: name.to_owned(), kind, spec, mode })
-        });
-        self.run(kind, request, make)
+        self.run(spec.map(|spec| self.way_to(name, kind, spec)), make)
     }
 
     fn create<P>(&self, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
-        self.run(kind, spec.map(|spec| Way::Create(CreateRequest { kind, spec })), make)
+        self.run(spec.map(|spec| Way::Create(CreateRequest { kind, spec })), make)
     }
 
     fn take_up<P>(&self, token: &Token, kind: u32, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
-        let request = check_token(&self.remote, token);
-        self.run(kind, request.map(|()| Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind })), make)
+        self.run(self.way_of(token, kind), make)
     }
 
-    fn run<P>(&self, kind: u32, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+    fn way_to(&self, name: &str, kind: u32, spec: Bytes) -> Way {
+        let mode = OpenMode::OpenOrCreate.into();
+        Way::Open(OpenRequest { name: name.to_owned(), kind, spec, mode })
+    }
+
+    fn way_of(&self, token: &Token, kind: u32) -> Result<Way> {
+        check_token(&self.remote, token)?;
+        Ok(Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind }))
+    }
+
+    fn run<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+        self.start_opening(request, make, None)
+    }
+
+    fn run_checked<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P, check: Check<M>) -> M::Output<Open<M, P>> {
+        self.start_opening(request, make, Some(check))
+    }
+
+    fn start_opening<P>(
+        &self,
+        request: Result<Way>,
+        make: fn(Remote<M>) -> P,
+        check: Option<Check<M>>,
+    ) -> M::Output<Open<M, P>> {
         self.remote.run(Open {
             remote: self.remote.clone(),
             request: Some(request),
             way: None,
-            kind,
+            kind: 0,
+            check,
+            opened: None,
             make,
             _proxy: PhantomData,
         })
     }
+}
+
+/// A call that is made on an object once it is opened, to see whether it is what the proxy takes it for.
+struct Check<M: Mode> {
+    ask: fn(&Remote<M>, Asking<'_>) -> Result<()>,
+    hear: fn(&Remote<M>, Heard) -> Result<()>,
+}
+
+fn typecode<T: Element, M: Mode>() -> Check<M> {
+    Check { ask: ask_typecode, hear: check_typecode::<T, M> }
 }
 
 fn value_spec<T: Serialize>(initial: &T) -> Result<Bytes> {
@@ -352,6 +448,9 @@ pub struct Open<M: Mode, P> {
     request: Option<Result<Way>>,
     way: Option<Hear<M>>,
     kind: u32,
+    check: Option<Check<M>>,
+    /// The object, while it is being checked.
+    opened: Option<Remote<M>>,
     make: fn(Remote<M>) -> P,
     _proxy: Holds<P>,
 }
@@ -368,8 +467,12 @@ impl<M: Mode, P> Exchange for Open<M, P> {
     type Value = P;
 
     fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
+        if let (Some(opened), Some(check)) = (&self.opened, &self.check) {
+            return (check.ask)(opened, asking);
+        }
         match self.request.take().expect("an object is opened once")? {
             Way::Open(request) => {
+                self.kind = request.kind;
                 self.way = Some(|remote, heard| {
                     let (response, _) = remote.decode::<OpenResponse>(heard)?;
                     Ok((response.handle, response.object))
@@ -377,6 +480,7 @@ impl<M: Mode, P> Exchange for Open<M, P> {
                 self.remote.ask(asking, &request)
             }
             Way::Create(request) => {
+                self.kind = request.kind;
                 self.way = Some(|remote, heard| {
                     let (response, _) = remote.decode::<CreateResponse>(heard)?;
                     Ok((response.handle, response.object))
@@ -384,6 +488,7 @@ impl<M: Mode, P> Exchange for Open<M, P> {
                 self.remote.ask(asking, &request)
             }
             Way::TakeUp(request) => {
+                self.kind = request.kind;
                 self.way = Some(|remote, heard| {
                     let (response, _) = remote.decode::<TakeUpResponse>(heard)?;
                     Ok((response.handle, response.object))
@@ -394,8 +499,17 @@ impl<M: Mode, P> Exchange for Open<M, P> {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<P>> {
+        if let (Some(opened), Some(check)) = (self.opened.take(), &self.check) {
+            (check.hear)(&self.remote, heard)?;
+            return Ok(Step::Done((self.make)(opened)));
+        }
         let (handle, object) = self.way.expect("it was asked")(&self.remote, heard)?;
-        Ok(Step::Done((self.make)(self.remote.opened(handle, self.kind, &object))))
+        let opened = self.remote.opened(handle, self.kind, &object);
+        if self.check.is_some() {
+            self.opened = Some(opened);
+            return Ok(Step::Again);
+        }
+        Ok(Step::Done((self.make)(opened)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -217,6 +218,121 @@ impl<M: Mode, R: Request, T> Exchange for Single<M, R, T> {
         let (response, index) = self.remote.decode::<R::Response>(heard)?;
         (self.finish)(response, index).map(Step::Done)
     }
+}
+
+/// The reading of something a page at a time.
+pub struct Paged<R: Request, T, C, M: Mode> {
+    remote: Remote<M>,
+    request: Result<R>,
+    read: Vec<T>,
+    take: Take<R, T>,
+    collect: fn(Vec<T>) -> Result<C>,
+}
+
+/// Takes what is on a page, and says whether the request, which it changes, leads to another one.
+pub(crate) type Take<R, T> = fn(&mut R, <R as Request>::Response, &mut Vec<T>) -> Result<bool>;
+
+impl<M: Mode> Remote<M> {
+    /// Asks for page after page. The request may already be an error.
+    pub(crate) fn paged<R: Request, T, C>(
+        &self,
+        request: Result<R>,
+        take: Take<R, T>,
+        collect: fn(Vec<T>) -> Result<C>,
+    ) -> M::Output<Paged<R, T, C, M>> {
+        self.run(Paged { remote: self.clone(), request, read: Vec::new(), take, collect })
+    }
+
+    /// Sends items in as many calls as it takes, and adds up what they come to.
+    pub(crate) fn chunked<T: Message, R: Request, A>(
+        &self,
+        items: Result<Vec<T>>,
+        make: fn(Vec<T>) -> R,
+        total: A,
+        add: fn(&mut A, R::Response),
+    ) -> M::Output<Chunked<T, R, A, M>> {
+        let items = items.map(Vec::into_iter);
+        self.run(Chunked { remote: self.clone(), items, make, total: Some(total), add })
+    }
+}
+
+impl<R: Request, T, C, M: Mode> Unpin for Paged<R, T, C, M> {}
+
+impl<R: Request, T, C, M: Mode> fmt::Debug for Paged<R, T, C, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(R::NAME).field("read", &self.read.len()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Request, T, C, M: Mode> Exchange for Paged<R, T, C, M> {
+    type Value = C;
+
+    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
+        self.remote.ask(asking, self.request.as_ref().map_err(Clone::clone)?)
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<Step<C>> {
+        let (response, _) = self.remote.decode::<R::Response>(heard)?;
+        let request = self.request.as_mut().map_err(|error| error.clone())?;
+        if (self.take)(request, response, &mut self.read)? {
+            return Ok(Step::Again);
+        }
+        (self.collect)(mem::take(&mut self.read)).map(Step::Done)
+    }
+}
+
+/// The sending of many items.
+pub struct Chunked<T, R: Request, A, M: Mode> {
+    remote: Remote<M>,
+    items: Result<std::vec::IntoIter<T>>,
+    make: fn(Vec<T>) -> R,
+    total: Option<A>,
+    add: fn(&mut A, R::Response),
+}
+
+impl<T, R: Request, A, M: Mode> Unpin for Chunked<T, R, A, M> {}
+
+impl<T, R: Request, A, M: Mode> fmt::Debug for Chunked<T, R, A, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(R::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<T: Message, R: Request, A, M: Mode> Exchange for Chunked<T, R, A, M> {
+    type Value = A;
+
+    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
+        let items = self.items.as_mut().map_err(|error| error.clone())?;
+        self.remote.ask(asking, &(self.make)(next_chunk(items)))
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<Step<A>> {
+        let (response, _) = self.remote.decode::<R::Response>(heard)?;
+        let mut total = self.total.take().expect("an exchange ends once");
+        (self.add)(&mut total, response);
+        if self.items.as_ref().is_ok_and(|rest| !rest.as_slice().is_empty()) {
+            self.total = Some(total);
+            return Ok(Step::Again);
+        }
+        Ok(Step::Done(total))
+    }
+}
+
+/// A bulk write or read sends at most about this much at once, so that no call keeps others from the object for long.
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+
+/// Takes as many items as one call is to send: at least one, if there is one.
+pub(crate) fn next_chunk<T: Message>(items: &mut std::vec::IntoIter<T>) -> Vec<T> {
+    let mut bytes = 0;
+    let mut chunk = Vec::new();
+    while let Some(next) = items.as_slice().first() {
+        bytes += next.encoded_len();
+        if bytes > CHUNK_BYTES && !chunk.is_empty() {
+            break;
+        }
+        chunk.extend(items.next());
+    }
+    chunk
 }
 
 /// The making of a token.

@@ -1,9 +1,9 @@
 // What proxies promise, for either library: `wait!` makes a call, `promise!` a test.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use holdfast::proxy::{Expected, Swap};
+use holdfast::proxy::{Element, ElementSwap, Expected, Slice, Swap};
 use holdfast::{ConnectError, Error, Options, Reason};
 use holdfast_proto::datum::DEPTH;
 use serde::{Deserialize, Serialize};
