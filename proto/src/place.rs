@@ -7,6 +7,7 @@
 
 mod address;
 mod authkey_file;
+mod private_file;
 
 use std::env;
 use std::format;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use address::{Address, InvalidAddress};
 pub use authkey_file::{AuthkeyFileError, create_authkey_file, read_authkey_file, write_authkey_file};
+pub use private_file::{PrivateFileError, create_private_file, read_private_file};
 
 /// Names the address of the manager.
 pub const ADDRESS_VARIABLE: &str = "HOLDFAST_ADDRESS";
