@@ -26,16 +26,17 @@ pub(crate) enum Command {
 /// It holds shared objects in memory and serves them until it is stopped. Clients of the same user find it without any
 /// setting: they use the same default address and the same authkey file.
 ///
-/// Who can connect: over a Unix socket, processes of the same user that hold the authkey; over http://, whoever holds the
-/// authkey and can reach the port. Nothing is encrypted, so addresses beyond this machine are refused unless
-/// --insecure-plaintext is given.
+/// Who can connect: over a Unix socket, processes of the same user that hold the authkey; over https:// and http://,
+/// whoever holds the authkey and can reach the port. With https:// everything is encrypted, and clients need nothing but
+/// the authkey to know that nobody stands between. With http:// nothing is encrypted, so addresses beyond this machine are
+/// refused unless --insecure-plaintext is given.
 ///
 /// SIGTERM or SIGINT stops it: it takes no new connections, answers the calls that it has received, says goodbye to every
 /// client and ends, after --drain-timeout at the latest. A second signal ends it at once.
 #[derive(Debug, Parser)]
 #[command(after_long_help = EXIT_CODES)]
 pub(crate) struct ServeArgs {
-    /// Where to listen: unix:PATH or http://HOST:PORT. May be given several times.
+    /// Where to listen: unix:PATH, http://HOST:PORT or https://HOST:PORT. May be given several times.
     ///
     /// Port 0 lets the system choose; --print-address tells. Default: unix:$XDG_RUNTIME_DIR/holdfast/manager.sock, or
     /// unix:/tmp/holdfast-UID/manager.sock where there is no XDG_RUNTIME_DIR.
@@ -48,6 +49,17 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH", env = "HOLDFAST_AUTHKEY_FILE")]
     pub(crate) authkey_file: Option<PathBuf>,
 
+    /// The certificate to show on https:// addresses, in PEM, followed by those that it is signed with, if any.
+    ///
+    /// Clients of Holdfast need no certificate that others have signed: without this one is made on first start. It is kept
+    /// with its private key in the file tls.pem beside the authkey file, is valid for manager.internal, and never expires.
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_CERTIFICATE_FILE", requires = "private_key")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// The private key of --certificate, in PEM without a passphrase; readable by you alone
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_PRIVATE_KEY_FILE", requires = "certificate")]
+    pub(crate) private_key: Option<PathBuf>,
+
     /// Print each address on a line of its own, once clients can connect, and nothing else on standard output
     #[arg(long)]
     pub(crate) print_address: bool,
@@ -56,7 +68,7 @@ pub(crate) struct ServeArgs {
     ///
     /// The socket and the authkey are made in a new folder, which is removed at the end. Prints the address and the path of
     /// the authkey file, each on a line. Ends when standard input is closed or the parent process ends.
-    #[arg(long, conflicts_with_all = ["listen", "authkey_file", "print_address", "insecure_plaintext"])]
+    #[arg(long, conflicts_with_all = PUBLIC)]
     pub(crate) private: bool,
 
     /// Allow http:// addresses that other machines can reach, although whoever sees the traffic can read and change it
@@ -67,6 +79,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
 
+    /// How long a connection may take to prove that it holds the authkey, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) authenticate_timeout: u64,
+
     /// How long clients may take to leave after a signal to stop, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     pub(crate) drain_timeout: u64,
@@ -74,6 +90,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 }
+
+/// What a private manager decides by itself.
+const PUBLIC: [&str; 6] =
+    ["listen", "authkey_file", "certificate", "private_key", "print_address", "insecure_plaintext"];
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -83,11 +103,14 @@ Exit codes:
   3  an address cannot be listened on
   4  the authkey file cannot be used
   5  stopped by a signal, and some clients were cut off after --drain-timeout, or by a second signal
+  6  the certificate or its private key cannot be used
 
 Environment:
-  HOLDFAST_ADDRESS       as --listen, for clients too
-  HOLDFAST_AUTHKEY_FILE  as --authkey-file, for clients too
-  HOLDFAST_LOG           what is logged on standard error: error, warn (default), info, debug";
+  HOLDFAST_ADDRESS           as --listen, for clients too
+  HOLDFAST_AUTHKEY_FILE      as --authkey-file, for clients too
+  HOLDFAST_CERTIFICATE_FILE  as --certificate
+  HOLDFAST_PRIVATE_KEY_FILE  as --private-key
+  HOLDFAST_LOG               what is logged on standard error: error, warn (default), info, debug";
 
 /// Limits: what would exceed one is refused with its name; what frees something never is.
 #[derive(Debug, Parser)]
@@ -152,6 +175,10 @@ impl From<LimitArgs> for Limits {
 }
 
 impl ServeArgs {
+    pub(crate) fn authenticate_within(&self) -> Duration {
+        Duration::from_millis(self.authenticate_timeout)
+    }
+
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_timeout)
     }

@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     BadAuthkeyFile = 4,
     /// It was stopped by a signal, and some clients were cut off.
     Cut = 5,
+    /// The certificate or its private key cannot be used.
+    BadCertificate = 6,
 }
 
 impl From<Exit> for ExitCode {

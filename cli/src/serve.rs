@@ -2,15 +2,21 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::thread;
 
-use holdfast_manager::{Config, Limits, Listen, Server, StartError, Stopped, raise_file_limit, run_private};
+use holdfast_manager::{
+    Certificate, CertificateError, Config, Limits, Listen, Server, StartError, Stopped, raise_file_limit, run_private,
+};
 use holdfast_proto::place::{Address, create_authkey_file, default_address, default_authkey_file};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArgs;
 use crate::exit::Exit;
+
+/// Where the certificate is kept that the manager made, with its private key, beside the authkey.
+const CERTIFICATE_FILE: &str = "tls.pem";
 
 /// Runs a manager until it is stopped.
 pub(crate) fn serve(args: ServeArgs) -> Exit {
@@ -40,19 +46,30 @@ async fn serve_private(args: ServeArgs, signals: Signals) -> Exit {
 }
 
 async fn serve_others(args: ServeArgs, mut signals: Signals) -> Exit {
-    let drain = args.drain();
+    let (authenticate_within, drain) = (args.authenticate_within(), args.drain());
     let authkey_file = args.authkey_file.unwrap_or_else(default_authkey_file);
     let authkey = match create_authkey_file(&authkey_file) {
         Ok(authkey) => authkey,
         Err(error) => return fail(Exit::BadAuthkeyFile, &error),
     };
     let listen = if args.listen.is_empty() { vec![default_address()] } else { args.listen };
+    let certificate = match certificate(&listen, args.certificate.zip(args.private_key), &authkey_file) {
+        Ok(certificate) => certificate,
+        Err(error) => return fail(Exit::BadCertificate, &error),
+    };
+    let fingerprint = certificate.as_ref().map(|certificate| certificate.fingerprint().to_owned());
     let listen =
         listen.into_iter().map(|address| Listen { address, beyond_loopback: args.insecure_plaintext }).collect();
-    let config = Config { listen, authkey, limits: Limits::from(args.limits), threads: threads(args.threads), drain };
+    let (limits, threads) = (Limits::from(args.limits), threads(args.threads));
+    let config = Config { listen, authkey, certificate, limits, threads, authenticate_within, drain };
     let server = match Server::bind(config) {
         Ok(server) => server,
-        Err(error @ (StartError::Listen(..) | StartError::Exposed(_) | StartError::Nowhere)) => {
+        Err(
+            error @ (StartError::Listen(..)
+            | StartError::Exposed(_)
+            | StartError::Nowhere
+            | StartError::NoCertificate(_)),
+        ) => {
             return fail(Exit::CannotListen, &error);
         }
         Err(error) => return fail(Exit::Failed, &error),
@@ -60,7 +77,7 @@ async fn serve_others(args: ServeArgs, mut signals: Signals) -> Exit {
     if args.print_address {
         print(&server.addresses().iter().map(Address::to_string).collect::<Vec<_>>());
     }
-    introduce(&server, &authkey_file);
+    introduce(&server, &authkey_file, fingerprint.as_deref());
     let (first, again) = tokio::sync::oneshot::channel();
     let served = server.run(async move {
         signals.next().await;
@@ -76,6 +93,22 @@ async fn serve_others(args: ServeArgs, mut signals: Signals) -> Exit {
     tokio::select! {
         served = served => end(served),
         () = second => Exit::Cut,
+    }
+}
+
+/// The certificate for the `https://` addresses, if there are any: the one that was given, or the one beside the authkey
+/// file, which is made on first start.
+fn certificate(
+    listen: &[Address],
+    given: Option<(PathBuf, PathBuf)>,
+    authkey_file: &Path,
+) -> Result<Option<Certificate>, CertificateError> {
+    let is_tls = |address: &&Address| matches!(address, Address::Https(_));
+    let hosts: Vec<&str> = listen.iter().filter(is_tls).filter_map(Address::host).collect();
+    match given {
+        _ if hosts.is_empty() => Ok(None),
+        Some((certificate, private_key)) => Certificate::read(&certificate, &private_key).map(Some),
+        None => Certificate::create(&authkey_file.with_file_name(CERTIFICATE_FILE), &hosts).map(Some),
     }
 }
 
@@ -101,11 +134,14 @@ fn fail(exit: Exit, error: &dyn std::error::Error) -> Exit {
 }
 
 /// Tells a person where the manager is.
-fn introduce(server: &Server, authkey_file: &std::path::Path) {
+fn introduce(server: &Server, authkey_file: &Path, fingerprint: Option<&str>) {
     for address in server.addresses() {
         say(&format!("serving at {address}"));
     }
     say(&format!("the authkey is in {}", authkey_file.display()));
+    if let Some(fingerprint) = fingerprint {
+        say(&format!("the certificate has the SHA-256 fingerprint {fingerprint}"));
+    }
 }
 
 /// Says something to a person. Nobody hearing it is no reason to end, as it would be for `eprintln!`.

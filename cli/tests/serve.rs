@@ -374,7 +374,7 @@ fn help_tells_every_exit_code_and_variable() {
     let help = home.run(&["serve", "--help"]);
     help.ended(0, &[]);
     let codes = help.output.split("Exit codes:").nth(1).unwrap();
-    for code in 0..=5 {
+    for code in 0..=6 {
         assert!(codes.contains(&format!("  {code}  ")), "{code} in {codes}");
     }
     for name in ["HOLDFAST_ADDRESS", "HOLDFAST_AUTHKEY_FILE", "HOLDFAST_LOG", "--drain-timeout", "SIGTERM"] {

@@ -7,6 +7,7 @@
 //! What no part does: hold a lock across an await, start a task for a call, or know what a kind's ops mean.
 
 mod auth;
+mod certificate;
 mod engine;
 mod file_limit;
 mod limits;
@@ -18,7 +19,8 @@ mod slot;
 mod tokens;
 mod transport;
 
+pub use certificate::{Certificate, CertificateError};
 pub use file_limit::raise_file_limit;
 pub use limits::Limits;
 pub use private::run_private;
-pub use server::{Config, Listen, Server, StartError, Stopped};
+pub use server::{AUTHENTICATE_WITHIN, Config, Listen, Server, StartError, Stopped};

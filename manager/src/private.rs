@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::file_limit::raise_file_limit;
 use crate::limits::Limits;
-use crate::server::{Config, Listen, Server, StartError, Stopped};
+use crate::server::{AUTHENTICATE_WITHIN, Config, Listen, Server, StartError, Stopped};
 use crate::transport::make_private_folder;
 
 /// The owner is gone or wants no more: there is hardly anybody to wait for.
@@ -41,7 +41,9 @@ pub async fn run_private(
     let authkey_file = folder.0.join("authkey");
     let authkey = create_authkey_file(&authkey_file).map_err(|error| StartError::System(io::Error::other(error)))?;
     let listen = vec![Listen { address: Address::Unix(folder.0.join(SOCKET)), beyond_loopback: false }];
-    let server = Server::bind(Config { listen, authkey, limits, threads, drain: DRAIN })?;
+    let authenticate_within = AUTHENTICATE_WITHIN;
+    let config = Config { listen, authkey, certificate: None, limits, threads, authenticate_within, drain: DRAIN };
+    let server = Server::bind(config)?;
     ready(&server.addresses()[0], &authkey_file);
     server
         .run(async {

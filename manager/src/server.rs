@@ -19,15 +19,19 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::auth::{Authenticator, Service};
+use crate::certificate::Certificate;
 use crate::limits::Limits;
 use crate::session::Store;
-use crate::transport::{Accepted, Listener, Shared, serve};
+use crate::transport::{Accepted, Listener, Shared, serve, serve_tls};
 
 /// The largest message of the handshake.
 const AUTH_MESSAGE_BYTES: usize = 4096;
 
 /// How often expired tokens are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// A connection usually has this long to prove that it holds the authkey.
+pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a manager is set up.
 #[derive(Debug)]
@@ -36,10 +40,14 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// What clients must prove to hold.
     pub authkey: Authkey,
+    /// What it shows on `https://` addresses; must be there if there is one.
+    pub certificate: Option<Certificate>,
     /// Every limit.
     pub limits: Limits,
     /// Threads that serve connections, at least 1. Each connection stays with one.
     pub threads: usize,
+    /// How long a connection may take, from its first byte on, to prove that it holds the authkey.
+    pub authenticate_within: Duration,
     /// How long connections may take to end after a signal to stop.
     pub drain: Duration,
 }
@@ -49,7 +57,7 @@ pub struct Config {
 pub struct Listen {
     /// The address.
     pub address: Address,
-    /// Whether it may be another than a Unix socket or loopback, although nothing is encrypted there.
+    /// Whether it may be one of plain text beyond loopback, where whoever sees the traffic can read and change it.
     pub beyond_loopback: bool,
 }
 
@@ -62,9 +70,12 @@ pub enum StartError {
     /// An address can be reached from other machines, and nothing would be encrypted.
     #[error(
         "{0} can be reached from other machines, and without TLS whoever sees the traffic can read and change it: \
-         listen on a Unix socket or on 127.0.0.1, or allow it with --insecure-plaintext"
+         listen on https://, on a Unix socket or on 127.0.0.1, or allow it with --insecure-plaintext"
     )]
     Exposed(Address),
+    /// An address is one of TLS, and there is no certificate.
+    #[error("cannot listen on {0}: TLS needs a certificate, and the manager was given none")]
+    NoCertificate(Address),
     /// No address was given.
     #[error("there is no address to listen on: give at least one")]
     Nowhere,
@@ -98,14 +109,14 @@ pub struct Server {
 impl Server {
     /// Listens on every address. Clients can connect from now on, and are served from [`run`](Self::run) on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let Config { listen, authkey, limits, threads, drain } = config;
+        let Config { listen, authkey, certificate, limits, threads, authenticate_within, drain } = config;
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
         let authenticator =
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
-            listen.iter().map(|to| Listener::bind(&to.address, to.beyond_loopback)).collect::<Result<_, _>>()?;
+            listen.iter().map(|to| Listener::bind(to, certificate.as_ref())).collect::<Result<_, _>>()?;
         let addresses =
             listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
         let auth = AuthServiceServer::new(Service).max_decoding_message_size(AUTH_MESSAGE_BYTES);
@@ -113,6 +124,7 @@ impl Server {
             store: Arc::new(Store::new(limits)),
             authenticator: Arc::new(authenticator),
             routes: Routes::new(auth).prepare(),
+            authenticate_within,
             stop: CancellationToken::new(),
         };
         Ok(Self { listeners, addresses, shared: Arc::new(shared), threads, drain, connections: Arc::default() })
@@ -224,6 +236,12 @@ impl Workers {
                     Ok(stream) => serve(stream, source, shared).await,
                     Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                 },
+                Accepted::Tls(stream, source, certificate) => {
+                    match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
+                        Ok(stream) => serve_tls(stream, source, certificate, shared).await,
+                        Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
+                    }
+                }
             }
             drop(place);
         };

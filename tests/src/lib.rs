@@ -12,12 +12,16 @@
 mod manager;
 mod process;
 mod raw;
+mod stopped;
+mod tls;
 mod wait;
 mod witness;
 
 pub use manager::{Manager, Setup};
 pub use process::Process;
 pub use raw::{Ended, Raw, Stream, call, handshake};
+pub use stopped::Stopped;
+pub use tls::{Between, acceptor, certificate, connect_tls};
 pub use wait::{PATIENCE, until, until_async, within};
 pub use witness::Witness;
 

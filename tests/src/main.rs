@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast::blocking::{Dict, Manager};
-use holdfast_manager::{Config, Limits, Listen, Server};
+use holdfast_manager::{AUTHENTICATE_WITHIN, Certificate, Config, Limits, Listen, Server};
 use holdfast_proto::place::{Address, create_authkey_file};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,8 +48,10 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             .map(|kind| Listen { address: address(kind, &folder), beyond_loopback: false })
             .collect(),
         authkey: create_authkey_file(&folder.join("authkey")).unwrap(),
+        certificate: listen.contains("tls").then(|| Certificate::create(&folder.join("tls.pem"), &[]).unwrap()),
         limits: Limits::default(),
         threads: 2,
+        authenticate_within: AUTHENTICATE_WITHIN,
         drain: Duration::from_secs(30),
     };
     for limit in limits {
@@ -82,6 +84,7 @@ fn address(kind: &str, folder: &Path) -> Address {
     match kind {
         "unix" => Address::Unix(folder.join("manager.sock")),
         "tcp" => Address::Http("127.0.0.1:0".to_owned()),
+        "tls" => Address::Https("127.0.0.1:0".to_owned()),
         other => panic!("no such kind of address: {other}"),
     }
 }
@@ -90,6 +93,7 @@ fn set(config: &mut Config, name: &str, value: u64) {
     let limits = &mut config.limits;
     let (small, size) = (u32::try_from(value).unwrap_or(u32::MAX), usize::try_from(value).unwrap());
     match name {
+        "authenticate_ms" => config.authenticate_within = Duration::from_millis(value),
         "drain_ms" => config.drain = Duration::from_millis(value),
         "threads" => config.threads = size,
         "connections" => limits.connections = size,

@@ -11,10 +11,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
+use holdfast_proto::scram::Binding;
 use holdfast_proto::{CONNECT_PATH, TOKEN_METADATA};
 use holdfast_stream::{SelfWake, Side};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,12 +24,10 @@ use tonic::Status;
 use tonic::service::Routes;
 
 use super::session_stream::SessionStream;
-use super::unary;
+use super::{tls, unary};
 use crate::auth::{Authenticator, Gate, Source, Verdict};
+use crate::certificate::Certificate;
 use crate::session::Store;
-
-/// A connection has this long to prove that it holds the authkey.
-const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection that is being closed, and on which all has been said, waits this long for the peer to take note. One that
 /// reads does so at once; one whose thread is busy elsewhere must not hold up the manager's end.
@@ -54,17 +54,45 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) routes: Routes,
+    /// A connection has this long to prove that it holds the authkey.
+    pub(crate) authenticate_within: Duration,
     /// Cancelled when the manager stops.
     pub(crate) stop: CancellationToken,
 }
 
-/// Serves one connection until it ends.
+/// Serves one connection in plain text until it ends.
 pub(crate) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     source: Source,
     shared: Arc<Shared>,
 ) {
-    let deadline = Instant::now() + AUTHENTICATE_WITHIN;
+    let deadline = Instant::now() + shared.authenticate_within;
+    serve_until(deadline, io, source, Binding::None, shared).await;
+}
+
+/// Serves one connection over TLS until it ends.
+pub(crate) async fn serve_tls(stream: TcpStream, source: Source, certificate: Certificate, shared: Arc<Shared>) {
+    let deadline = Instant::now() + shared.authenticate_within;
+    let handshake = tls::shake_hands(stream, &certificate);
+    let stream = tokio::select! {
+        handshake = timeout_at(deadline, handshake) => match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(?source, %error, "a TLS handshake failed"),
+            Err(_) => return,
+        },
+        () = shared.stop.cancelled() => return,
+    };
+    serve_until(deadline, stream, source, certificate.binding().clone(), shared).await;
+}
+
+/// Serves one connection, on which clients must have authenticated before the deadline.
+async fn serve_until(
+    deadline: Instant,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    source: Source,
+    binding: Binding,
+    shared: Arc<Shared>,
+) {
     let handshake = builder().handshake(io);
     let h2 = tokio::select! {
         handshake = timeout_at(deadline, handshake) => match handshake {
@@ -74,7 +102,8 @@ pub(crate) async fn serve(
         },
         () = shared.stop.cancelled() => return,
     };
-    Connection::new(h2, deadline, source, shared).await;
+    let gate = Arc::new(Gate::new(shared.authenticator.clone(), source, binding));
+    Connection::new(h2, deadline, gate, shared).await;
 }
 
 fn builder() -> Builder {
@@ -109,8 +138,7 @@ struct Connection<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
-    fn new(h2: h2::server::Connection<Io, Bytes>, deadline: Instant, source: Source, shared: Arc<Shared>) -> Self {
-        let gate = Arc::new(Gate::new(shared.authenticator.clone(), source));
+    fn new(h2: h2::server::Connection<Io, Bytes>, deadline: Instant, gate: Arc<Gate>, shared: Arc<Shared>) -> Self {
         let rare = Rare::new(deadline, gate.clone(), shared.stop.clone());
         Self {
             h2,
