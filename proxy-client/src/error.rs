@@ -78,7 +78,7 @@ pub enum ConnectError {
         /// What it did.
         cause: String,
     },
-    /// One of the two does not hold the same authkey as the other.
+    /// One of the two does not hold the same authkey as the other. Over TLS this is [`Unproven`](Self::Unproven).
     #[error(transparent)]
     Authentication(#[from] Failure),
     /// Over TLS, a proof failed: one of the two does not hold the same authkey as the other, or somebody between them ends
