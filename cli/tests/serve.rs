@@ -409,7 +409,12 @@ fn a_private_manager_ends_with_its_owner_and_takes_its_folder_along() {
         return;
     }
     let home = Home::new();
-    let program = [("HOLDFAST_PROGRAM", env!("CARGO_BIN_EXE_holdfast"))];
+    let program = [
+        ("HOLDFAST_PROGRAM", env!("CARGO_BIN_EXE_holdfast")),
+        // Of managers that listen elsewhere.
+        ("HOLDFAST_CERTIFICATE_FILE", "/nowhere"),
+        ("HOLDFAST_PRIVATE_KEY_FILE", "/nowhere"),
+    ];
     run_as_client(&home, "a_private_manager_ends_with_its_owner_and_takes_its_folder_along", &program);
     assert_eq!(fs::read_dir(home.path("run/holdfast")).unwrap().count(), 0);
     // With nobody at the other end of standard input it ends at once.

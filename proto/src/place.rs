@@ -23,6 +23,12 @@ pub const ADDRESS_VARIABLE: &str = "HOLDFAST_ADDRESS";
 /// Names the file that holds the authkey.
 pub const AUTHKEY_FILE_VARIABLE: &str = "HOLDFAST_AUTHKEY_FILE";
 
+/// Names the file with the certificate of a manager, for the manager alone.
+pub const CERTIFICATE_FILE_VARIABLE: &str = "HOLDFAST_CERTIFICATE_FILE";
+
+/// Names the file with the private key of that certificate, for the manager alone.
+pub const PRIVATE_KEY_FILE_VARIABLE: &str = "HOLDFAST_PRIVATE_KEY_FILE";
+
 /// The folder for sockets of this user: short, since the path of a Unix socket has at most 107 bytes.
 #[must_use]
 pub fn runtime_folder() -> PathBuf {

@@ -10,6 +10,7 @@ use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -88,16 +89,19 @@ pub fn certificate(algorithm: &'static SignatureAlgorithm) -> String {
 /// What accepts TLS with a certificate and its private key, both in PEM.
 #[must_use]
 pub fn acceptor(pem: &str) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    showing(certificate, &PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap())
+}
+
+/// What accepts TLS with a certificate and a private key, whether they belong together or not.
+fn showing(certificate: CertificateDer<'static>, key: &PrivateKeyDer<'static>) -> TlsAcceptor {
+    let key = rustls::crypto::ring::sign::any_supported_type(key).unwrap();
     let provider = rustls::crypto::ring::default_provider().into();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap(),
-        )
-        .unwrap();
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key))));
     config.alpn_protocols = vec![b"h2".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
@@ -128,6 +132,16 @@ impl Between {
     /// Has a certificate of its own, and so sees what is inside TLS.
     pub async fn decrypting(manager: &Address) -> Self {
         Self::start(manager, Some(acceptor(&certificate(&rcgen::PKCS_ECDSA_P256_SHA256)))).await
+    }
+
+    /// Shows the certificate of the manager, but has another private key.
+    pub async fn imitating(manager: &Address) -> Self {
+        let Address::Https(authority) = manager else { panic!("{manager} shows no certificate") };
+        let (stream, _) = connect_tls(authority).await.unwrap();
+        let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+        let own = self::certificate(&rcgen::PKCS_ECDSA_P256_SHA256);
+        let key = PrivateKeyDer::from_pem_slice(own.as_bytes()).unwrap();
+        Self::start(manager, Some(showing(certificate, &key))).await
     }
 
     async fn start(manager: &Address, tls: Option<TlsAcceptor>) -> Self {
@@ -205,9 +219,9 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         heard.lock().unwrap().extend_from_slice(&buffer[..read]);
-        if to.write_all(&buffer[..read]).await.is_err() || to.flush().await.is_err() {
-            break;
-        }
+        // Who does not listen any more misses it; what is said is still heard.
+        let _ = to.write_all(&buffer[..read]).await;
+        let _ = to.flush().await;
     }
     let _ = to.shutdown().await;
 }

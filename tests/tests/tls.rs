@@ -234,6 +234,20 @@ async fn who_decrypts_in_between_gets_no_proof_that_helps_and_no_call() {
     is_alone(&manager).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shows_the_managers_certificate_must_have_its_key() {
+    // The proofs would fit: what stops him is the signature of the TLS handshake.
+    let manager = start();
+    let between = Between::imitating(&manager.addresses[0]).await;
+    for error in fails_to_connect(&through(&manager, &between.address)).await {
+        let text = error.to_string();
+        assert!(matches!(error, ConnectError::Protocol { .. }), "{error:?}");
+        assert!(text.contains("TLS handshake") && text.contains("BadSignature"), "{text}");
+    }
+    assert_eq!(between.from_clients(), b"", "not even the beginning of a proof");
+    is_alone(&manager).await;
+}
+
 #[tokio::test]
 async fn a_proof_for_another_certificate_is_of_no_use() {
     let manager = start();
