@@ -24,8 +24,9 @@ PEERS
   raw echo          4-byte length and 20-byte body, sent back as it came; a
                     tokio client and a blocking one
 
-  All talk over Unix sockets in a private directory. A peer that is not
-  installed is left out, and its cells show `-`.
+  All talk over Unix sockets in a private directory, but for the works that
+  are named after loopback. A peer that is not installed is left out, and its
+  cells show `-`.
 
 EXIT STATUS
   0    everything that could be measured was, whether or not the goals are met

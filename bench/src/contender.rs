@@ -23,10 +23,14 @@ pub(crate) enum Contender {
     HoldfastFewObjects,
     HoldfastManyObjects,
     HoldfastStart,
+    HoldfastTcp(Op),
+    HoldfastTcpInFlight,
+    HoldfastTlsInFlight,
     RedisBenchmark(Op),
     RedisCrate(Op),
     RedisConnections,
     RedisPipelined,
+    RedisTcp(Op),
     CpythonGet,
     CpythonProcesses,
     CpythonStart,
@@ -40,7 +44,11 @@ impl Contender {
         match self {
             Self::HoldfastStart | Self::CpythonStart => 1,
             Self::HoldfastConnections | Self::RedisConnections => 20_000,
-            Self::HoldfastInFlight | Self::HoldfastTasks | Self::RedisPipelined => 300_000,
+            Self::HoldfastInFlight
+            | Self::HoldfastTasks
+            | Self::HoldfastTcpInFlight
+            | Self::HoldfastTlsInFlight
+            | Self::RedisPipelined => 300_000,
             _ => 5_000,
         }
     }
@@ -71,10 +79,14 @@ impl fmt::Display for Contender {
             Self::HoldfastFewObjects => f.write_str("Holdfast few objects"),
             Self::HoldfastManyObjects => f.write_str("Holdfast many objects"),
             Self::HoldfastStart => f.write_str("Holdfast Manager::start()"),
+            Self::HoldfastTcp(op) => write!(f, "Holdfast TCP async {}", method(op)),
+            Self::HoldfastTcpInFlight => write!(f, "Holdfast TCP {IN_FLIGHT} in flight"),
+            Self::HoldfastTlsInFlight => write!(f, "Holdfast TLS {IN_FLIGHT} in flight"),
             Self::RedisBenchmark(op) => write!(f, "redis-benchmark {}", command(op)),
             Self::RedisCrate(op) => write!(f, "redis crate {}", command(op)),
             Self::RedisConnections => write!(f, "redis-benchmark -c {CONNECTIONS}"),
             Self::RedisPipelined => write!(f, "redis-benchmark -P {IN_FLIGHT}"),
+            Self::RedisTcp(op) => write!(f, "redis-benchmark TCP {}", command(op)),
             Self::CpythonGet => f.write_str("CPython d[k]"),
             Self::CpythonProcesses => write!(f, "CPython {PROCESSES} processes (2 calls per +1)"),
             Self::CpythonStart => f.write_str("CPython Manager()"),

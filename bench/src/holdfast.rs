@@ -38,11 +38,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on `socket`, and waits until it says its address.
     pub(crate) fn start(setting: &Setting, socket: &Path, cpu: Option<usize>) -> Result<Self> {
+        Self::listen(setting, &format!("unix:{}", socket.display()), cpu)
+    }
+
+    /// Starts a server on an address, and waits until it says which that has become.
+    pub(crate) fn listen(setting: &Setting, address: &str, cpu: Option<usize>) -> Result<Self> {
         let program = program(setting)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
             .words("serve --print-address --listen")
-            .arg(format!("unix:{}", socket.display()))
+            .arg(address)
             .words("--authkey-file")
             .arg(&authkey_file)
             .words(SERVE_LIMITS);

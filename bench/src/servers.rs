@@ -25,6 +25,8 @@ pub(crate) struct Servers<'a> {
     holdfast: Lazy<holdfast::Server>,
     few_objects: Lazy<holdfast::Server>,
     many_objects: Lazy<holdfast::Server>,
+    tcp: Lazy<holdfast::Server>,
+    tls: Lazy<holdfast::Server>,
     redis: Lazy<redis::Server>,
     cpython: Lazy<cpython::Server>,
     echo: Lazy<echo::Server>,
@@ -38,6 +40,8 @@ impl<'a> Servers<'a> {
             holdfast: Lazy::Untried,
             few_objects: Lazy::Untried,
             many_objects: Lazy::Untried,
+            tcp: Lazy::Untried,
+            tls: Lazy::Untried,
             redis: Lazy::Untried,
             cpython: Lazy::Untried,
             echo: Lazy::Untried,
@@ -60,10 +64,14 @@ impl<'a> Servers<'a> {
             Contender::HoldfastFewObjects => holdfast(self.few_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastManyObjects => holdfast(self.many_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastStart => holdfast::start(setting, cpu),
+            Contender::HoldfastTcp(op) => holdfast(self.tcp()?, holdfast::async_work(op)),
+            Contender::HoldfastTcpInFlight => holdfast(self.tcp()?, WorkerWork::InFlight),
+            Contender::HoldfastTlsInFlight => holdfast(self.tls()?, WorkerWork::InFlight),
             Contender::RedisBenchmark(op) => self.redis()?.benchmark(op, calls, 1, 1, cpu),
             Contender::RedisCrate(op) => self.redis()?.call_by_crate(setting, op, calls, cpu),
             Contender::RedisConnections => self.redis()?.connections(calls, cpu),
             Contender::RedisPipelined => self.redis()?.pipelined(calls, cpu),
+            Contender::RedisTcp(op) => self.redis()?.over_tcp(op, calls, cpu),
             Contender::CpythonGet => self.cpython()?.get(calls, cpu),
             Contender::CpythonProcesses => self.cpython()?.processes(calls, cpu),
             Contender::CpythonStart => {
@@ -96,6 +104,16 @@ impl<'a> Servers<'a> {
     fn many_objects(&mut self) -> Result<&holdfast::Server> {
         let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("many"));
         self.many_objects.get(|| holdfast::Server::with_objects(setting, &socket, setting.objects, cpu))
+    }
+
+    fn tcp(&mut self) -> Result<&holdfast::Server> {
+        let (setting, cpu) = (self.setting, self.cpu());
+        self.tcp.get(|| holdfast::Server::listen(setting, "http://127.0.0.1:0", cpu))
+    }
+
+    fn tls(&mut self) -> Result<&holdfast::Server> {
+        let (setting, cpu) = (self.setting, self.cpu());
+        self.tls.get(|| holdfast::Server::listen(setting, "https://127.0.0.1:0", cpu))
     }
 
     fn redis(&mut self) -> Result<&redis::Server> {

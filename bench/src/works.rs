@@ -108,6 +108,7 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(one_at_a_time(Op::Add, pinned)),
         stage(one_at_a_time(Op::Get, pinned)),
         stage(busy()),
+        stage(loopback(pinned)),
         stage(processes()),
         stage(objects()),
         stage(start()),
@@ -146,6 +147,25 @@ fn busy() -> Vec<Row> {
         row("64 connections, add", Contender::HoldfastConnections, Contender::RedisConnections, 1.4),
         row("256 in flight, add", Contender::HoldfastInFlight, Contender::RedisPipelined, 3.0),
         row("256 tasks, add", Contender::HoldfastTasks, Contender::HoldfastInFlight, 0.5),
+    ]
+}
+
+fn loopback(pinned: bool) -> Vec<Row> {
+    vec![
+        Row {
+            work: "TCP loopback, one at a time, async, add",
+            subject: Contender::HoldfastTcp(Op::Add),
+            peer: Some(Contender::RedisTcp(Op::Add)),
+            figure: Figure::TimePerCall,
+            goal: Some(Goal::AtMost(if pinned { 0.9 } else { 0.75 })),
+        },
+        Row {
+            work: "TLS loopback, 256 in flight, add",
+            subject: Contender::HoldfastTlsInFlight,
+            peer: Some(Contender::HoldfastTcpInFlight),
+            figure: Figure::Rate,
+            goal: Some(Goal::AtLeast(0.5)),
+        },
     ]
 }
 

@@ -83,9 +83,10 @@ Exit codes:
 /// It holds shared objects in memory and serves them until it is stopped. Clients of the same user find it without any
 /// setting: they use the same default address and the same authkey file.
 ///
-/// Who can connect: over a Unix socket, processes of the same user that hold the authkey; over http://, whoever holds the
-/// authkey and can reach the port. Nothing is encrypted, so addresses beyond this machine are refused unless
-/// --insecure-plaintext is given.
+/// Who can connect: over a Unix socket, processes of the same user that hold the authkey; over https:// and http://,
+/// whoever holds the authkey and can reach the port. With https:// everything is encrypted, and clients need nothing but
+/// the authkey to know that nobody stands between. With http:// nothing is encrypted, so addresses beyond this machine are
+/// refused unless --insecure-plaintext is given.
 ///
 /// SIGTERM or SIGINT stops it: it takes no new connections, answers the calls that it has received, says goodbye to every
 /// client and ends, after --drain-timeout at the latest. A second signal ends it at once.
@@ -104,6 +105,17 @@ pub(crate) struct ServeArgs {
     #[arg(long, conflicts_with = "print_address")]
     pub(crate) print_config: bool,
 
+    /// The certificate to show on https:// addresses, in PEM, followed by those that it is signed with, if any.
+    ///
+    /// Clients of Holdfast need no certificate that others have signed: without this one is made on first start. It is kept
+    /// with its private key in the file tls.pem beside the authkey file, is valid for manager.internal, and never expires.
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_CERTIFICATE_FILE", requires = "private_key")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// The private key of --certificate, in PEM without a passphrase; readable by you alone
+    #[arg(long, value_name = "PATH", env = "HOLDFAST_PRIVATE_KEY_FILE", requires = "certificate")]
+    pub(crate) private_key: Option<PathBuf>,
+
     /// Print each address on a line of its own, once clients can connect, and nothing else on standard output
     #[arg(long)]
     pub(crate) print_address: bool,
@@ -113,12 +125,16 @@ pub(crate) struct ServeArgs {
     /// The socket and the authkey are made in a new folder, which is removed at the end. Prints the address and the path of
     /// the authkey file, each on a line. Ends when standard input is closed or the parent process ends. Limits and the like
     /// are taken from the environment, and from a configuration file only if one is named.
-    #[arg(long, conflicts_with_all = ["listen", "authkey_file", "print_address", "insecure_plaintext"])]
+    #[arg(long, conflicts_with_all = PUBLIC)]
     pub(crate) private: bool,
 
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
+
+/// What a private manager decides by itself.
+const PUBLIC: [&str; 6] =
+    ["listen", "authkey_file", "certificate", "private_key", "print_address", "insecure_plaintext"];
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -127,4 +143,5 @@ Exit codes:
   2  an argument, an environment variable or the configuration file is wrong
   3  an address cannot be listened on
   4  the authkey file cannot be used
-  5  stopped by a signal, and some clients were cut off after --drain-timeout, or by a second signal";
+  5  stopped by a signal, and some clients were cut off after --drain-timeout, or by a second signal
+  8  the certificate or its private key cannot be used";

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Unreachable = 6,
     /// The manager said no.
     Refused = 7,
+    /// The certificate or its private key cannot be used.
+    BadCertificate = 8,
 }
 
 impl From<Exit> for ExitCode {

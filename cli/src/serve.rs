@@ -3,8 +3,11 @@
 use std::env;
 use std::future::Future;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-use holdfast_manager::{Config, Listen, Server, StartError, Stopped, raise_file_limit, run_private};
+use holdfast_manager::{
+    Certificate, CertificateError, Config, Listen, Server, StartError, Stopped, raise_file_limit, run_private,
+};
 use holdfast_proto::place::{Address, create_authkey_file};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +18,9 @@ use crate::args::ServeArgs;
 use crate::config_file::ConfigFile;
 use crate::exit::Exit;
 use crate::settings::{Configuration, resolve};
+
+/// Where the certificate is kept that the manager made, with its private key, beside the authkey.
+const CERTIFICATE_FILE: &str = "tls.pem";
 
 /// Runs a manager until it is stopped.
 pub(crate) fn serve(args: ServeArgs) -> Exit {
@@ -69,13 +75,31 @@ async fn serve_others(configuration: Configuration, print_address: bool, mut sig
         Ok(authkey) => authkey,
         Err(error) => return fail(Exit::BadAuthkeyFile, &error),
     };
+    let given = match (general.certificate, general.private_key) {
+        (Some(certificate), Some(private_key)) => Some((certificate, private_key)),
+        (None, None) => None,
+        _ => {
+            say("a certificate and its private key go together: set both --certificate and --private-key, or neither");
+            return Exit::Misused;
+        }
+    };
+    let certificate = match certificate(&general.listen, given, &general.authkey_file) {
+        Ok(certificate) => certificate,
+        Err(error) => return fail(Exit::BadCertificate, &error),
+    };
+    let fingerprint = certificate.as_ref().map(|certificate| certificate.fingerprint().to_owned());
     let beyond_loopback = general.insecure_plaintext;
     let listen = general.listen.into_iter().map(|address| Listen { address, beyond_loopback }).collect();
     let (threads, drain) = (general.threads.into(), general.drain_timeout);
-    let config = Config { listen, authkey, limits, network, threads, drain };
+    let config = Config { listen, authkey, certificate, limits, network, threads, drain };
     let server = match Server::bind(config) {
         Ok(server) => server,
-        Err(error @ (StartError::Listen(..) | StartError::Exposed(_) | StartError::Nowhere)) => {
+        Err(
+            error @ (StartError::Listen(..)
+            | StartError::Exposed(_)
+            | StartError::Nowhere
+            | StartError::NoCertificate(_)),
+        ) => {
             return fail(Exit::CannotListen, &error);
         }
         Err(error) => return fail(Exit::Failed, &error),
@@ -83,7 +107,7 @@ async fn serve_others(configuration: Configuration, print_address: bool, mut sig
     if print_address {
         print(&server.addresses().iter().map(Address::to_string).collect::<Vec<_>>());
     }
-    introduce(&server, &general.authkey_file);
+    introduce(&server, &general.authkey_file, fingerprint.as_deref());
     let (first, again) = tokio::sync::oneshot::channel();
     let served = server.run(async move {
         signals.next().await;
@@ -99,6 +123,22 @@ async fn serve_others(configuration: Configuration, print_address: bool, mut sig
     tokio::select! {
         served = served => end(served),
         () = second => Exit::Cut,
+    }
+}
+
+/// The certificate for the `https://` addresses, if there are any: the one that was given, or the one beside the authkey
+/// file, which is made on first start.
+fn certificate(
+    listen: &[Address],
+    given: Option<(PathBuf, PathBuf)>,
+    authkey_file: &Path,
+) -> Result<Option<Certificate>, CertificateError> {
+    let is_tls = |address: &&Address| matches!(address, Address::Https(_));
+    let hosts: Vec<&str> = listen.iter().filter(is_tls).filter_map(Address::host).collect();
+    match given {
+        _ if hosts.is_empty() => Ok(None),
+        Some((certificate, private_key)) => Certificate::read(&certificate, &private_key).map(Some),
+        None => Certificate::create(&authkey_file.with_file_name(CERTIFICATE_FILE), &hosts).map(Some),
     }
 }
 
@@ -124,11 +164,14 @@ fn fail(exit: Exit, error: &dyn std::error::Error) -> Exit {
 }
 
 /// Tells a person where the manager is.
-fn introduce(server: &Server, authkey_file: &std::path::Path) {
+fn introduce(server: &Server, authkey_file: &Path, fingerprint: Option<&str>) {
     for address in server.addresses() {
         say(&format!("serving at {address}"));
     }
     say(&format!("the authkey is in {}", authkey_file.display()));
+    if let Some(fingerprint) = fingerprint {
+        say(&format!("the certificate has the SHA-256 fingerprint {fingerprint}"));
+    }
 }
 
 /// Says something to a person. Nobody hearing it is no reason to end, as it would be for `eprintln!`.

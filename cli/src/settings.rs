@@ -17,7 +17,7 @@ holdfast_manager::settings! {
     /// What a manager is told beside its limits and how to treat connections.
     #[derive(Clone, Debug)]
     pub(crate) struct General {
-        /// Where to listen: unix:PATH or http://HOST:PORT. May be given several times.
+        /// Where to listen: unix:PATH, http://HOST:PORT or https://HOST:PORT. May be given several times.
         ///
         /// Port 0 lets the system choose; --print-address tells.
         "listen" ["HOLDFAST_ADDRESS"] listen: Vec<Address> as Addresses, = vec![default_address()],
@@ -25,6 +25,15 @@ holdfast_manager::settings! {
         /// The file with the authkey. It is made on first start, with a random key, readable by you alone.
         "authkey_file" authkey_file: std::path::PathBuf as File, = default_authkey_file(),
             "$XDG_CONFIG_HOME/holdfast/authkey, or ~/.config/holdfast/authkey";
+        /// The certificate to show on https:// addresses, in PEM, followed by those that it is signed with, if any.
+        ///
+        /// Clients of Holdfast need no certificate that others have signed: without this one is made on first start. It is
+        /// valid for manager.internal and never expires.
+        "certificate" ["HOLDFAST_CERTIFICATE_FILE"] certificate: Option<std::path::PathBuf> as File, = None,
+            "none: the manager makes one, kept in tls.pem beside the authkey file";
+        /// The private key of the certificate, in PEM without a passphrase; readable by you alone.
+        "private_key" ["HOLDFAST_PRIVATE_KEY_FILE"] private_key: Option<std::path::PathBuf> as File, = None,
+            "none: the manager makes one, kept in tls.pem beside the authkey file";
         /// Allow http:// addresses that other machines can reach, although whoever sees the traffic can read and change it.
         "insecure_plaintext" insecure_plaintext: bool as Switch, = false;
         /// Threads that serve connections; each connection stays with one.

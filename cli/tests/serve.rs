@@ -340,6 +340,8 @@ fn wrong_arguments_are_told_with_what_is_right() {
     home.run(&["serve", "--threads", "0"]).ended(2, &["--threads"]);
     home.run(&["serve", "--max-objects", "many"]).ended(2, &["--max-objects"]);
     home.run(&["serve", "--private", "--print-address"]).ended(2, &["--private"]);
+    home.run(&["serve", "--certificate", "a.pem"]).ended(2, &["--private-key"]);
+    home.run(&["serve", "--private-key", "a.pem"]).ended(2, &["--certificate"]);
     home.run(&["serv"]).ended(2, &["serve"]);
     home.run(&[]).ended(2, &["Usage"]);
 }
@@ -348,7 +350,7 @@ fn wrong_arguments_are_told_with_what_is_right() {
 fn addresses_that_other_machines_can_reach_are_refused_unless_allowed() {
     let home = Home::new();
     let refused = home.run(&["serve", "--listen", "http://0.0.0.0:0"]);
-    refused.ended(3, &["0.0.0.0", "--insecure-plaintext"]);
+    refused.ended(3, &["0.0.0.0", "https://", "--insecure-plaintext"]);
     home.run(&["serve", "--listen", "http://[::]:0"]).ended(3, &["--insecure-plaintext"]);
     home.serve(&["--listen=http://127.0.0.1:0"]);
     let (_serve, addresses) = home.serve(&["--listen=http://0.0.0.0:0", "--insecure-plaintext"]);
@@ -494,11 +496,19 @@ fn help_tells_every_exit_code_and_variable() {
     let help = home.run(&["serve", "--help"]);
     help.ended(0, &[]);
     let codes = help.output.split("Exit codes:").nth(1).unwrap();
-    for code in 0..=5 {
+    for code in 0..=6 {
         assert!(codes.contains(&format!("  {code}  ")), "{code} in {codes}");
     }
-    let names =
-        ["HOLDFAST_ADDRESS", "HOLDFAST_AUTHKEY_FILE", "HOLDFAST_LOG", "HOLDFAST_CONFIG", "[default: 5s]", "SIGTERM"];
+    let names = [
+        "HOLDFAST_ADDRESS",
+        "HOLDFAST_AUTHKEY_FILE",
+        "HOLDFAST_LOG",
+        "HOLDFAST_CERTIFICATE_FILE",
+        "HOLDFAST_PRIVATE_KEY_FILE",
+        "HOLDFAST_CONFIG",
+        "[default: 5s]",
+        "SIGTERM",
+    ];
     for name in names {
         assert!(help.output.contains(name), "{name}");
     }
@@ -521,7 +531,12 @@ fn a_private_manager_ends_with_its_owner_and_takes_its_folder_along() {
         return;
     }
     let home = Home::new();
-    let program = [("HOLDFAST_PROGRAM", env!("CARGO_BIN_EXE_holdfast"))];
+    let program = [
+        ("HOLDFAST_PROGRAM", env!("CARGO_BIN_EXE_holdfast")),
+        // Of managers that listen elsewhere.
+        ("HOLDFAST_CERTIFICATE_FILE", "/nowhere"),
+        ("HOLDFAST_PRIVATE_KEY_FILE", "/nowhere"),
+    ];
     run_as_client(&home, "a_private_manager_ends_with_its_owner_and_takes_its_folder_along", &program);
     assert_eq!(fs::read_dir(home.path("run/holdfast")).unwrap().count(), 0);
     // With nobody at the other end of standard input it ends at once.
@@ -571,4 +586,104 @@ fn a_closed_standard_error_does_no_harm() {
     drop((dict, client));
     kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(0));
+}
+
+/// What a manager said of its certificate.
+fn fingerprint(finished: &Finished) -> String {
+    let line = finished.errors.lines().find(|line| line.contains("fingerprint")).unwrap();
+    line.rsplit_once(' ').unwrap().1.to_owned()
+}
+
+#[test]
+fn a_certificate_is_made_once_and_kept() {
+    let home = Home::new();
+    let file = home.path("config/holdfast/tls.pem");
+    let mut fingerprints = Vec::new();
+    // Also where other machines can reach it: with TLS there is nothing to insist on.
+    for listen in ["--listen=https://127.0.0.1:0", "--listen=https://0.0.0.0:0"] {
+        let (serve, addresses) = home.serve(&[listen]);
+        let Address::Https(authority) = &addresses[0] else { panic!("{addresses:?}") };
+        let port = authority.rsplit_once(':').unwrap().1;
+        home.connect(&format!("https://127.0.0.1:{port}").parse().unwrap()).status().unwrap();
+        assert_eq!(mode(&file), 0o600);
+        serve.signal(Signal::TERM);
+        let finished = serve.finish();
+        finished.ended(0, &["serving at https://"]);
+        fingerprints.push(fingerprint(&finished));
+    }
+    assert_eq!(fingerprints[0], fingerprints[1]);
+    assert_eq!(fingerprints[0].len(), 32 * 3 - 1, "{fingerprints:?}");
+    let folder = fs::read_dir(home.path("config/holdfast")).unwrap();
+    assert_eq!(folder.count(), 2, "the authkey and the certificate, and nothing unfinished");
+    // Where nothing listens with TLS, no certificate is made.
+    let other = Home::new();
+    other.serve(&["--listen=http://127.0.0.1:0"]);
+    assert!(!other.path("config/holdfast/tls.pem").exists());
+}
+
+#[test]
+fn a_certificate_of_its_own_that_cannot_be_used_is_refused() {
+    let home = Home::new();
+    let serve = || home.run(&["serve", "--listen=https://127.0.0.1:0"]);
+    drop(home.serve(&["--listen=https://127.0.0.1:0"]));
+    let file = home.path("config/holdfast/tls.pem");
+    for exposed in [0o644, 0o640, 0o602] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(exposed)).unwrap();
+        serve().ended(6, &["tls.pem", "accessible to others", "chmod 600"]);
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, "nothing").unwrap();
+    serve().ended(6, &["tls.pem", "delete the file"]);
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    serve().ended(6, &["tls.pem", "not a regular file"]);
+}
+
+/// A certificate that is signed by itself, and its private key, in PEM.
+fn certificate(algorithm: &'static rcgen::SignatureAlgorithm, end: i32) -> (String, String) {
+    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let mut certificate = rcgen::CertificateParams::new(["holdfast.example".to_owned()]).unwrap();
+    certificate.not_after = rcgen::date_time_ymd(end, 1, 2);
+    (certificate.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[test]
+fn a_certificate_can_be_brought_along() {
+    let home = Home::new();
+    let [cert, key] = [home.path("cert.pem"), home.path("key.pem")];
+    let flags = [format!("--certificate={}", cert.display()), format!("--private-key={}", key.display())];
+    let put = |(certificate, private_key): (String, String)| {
+        fs::write(&cert, certificate).unwrap();
+        fs::write(&key, private_key).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let refused = |says: &[&str]| {
+        home.run(&["serve", "--listen=https://127.0.0.1:0", &flags[0], &flags[1]]).ended(6, says);
+    };
+    refused(&["cert.pem", "No such file"]);
+    put(certificate(&rcgen::PKCS_ECDSA_P384_SHA384, 2400));
+    {
+        let (_serve, addresses) = home.serve(&["--listen=https://127.0.0.1:0", &flags[0], &flags[1]]);
+        home.connect(&addresses[0]).status().unwrap();
+        assert!(!home.path("config/holdfast/tls.pem").exists(), "none is made");
+        let files = [("HOLDFAST_CERTIFICATE_FILE", &cert), ("HOLDFAST_PRIVATE_KEY_FILE", &key)];
+        let mut command = home.holdfast(&["serve", "--print-address", "--listen=https://127.0.0.1:0"]);
+        let serve = Serve::start(command.envs(files));
+        home.connect(&serve.line().parse().unwrap()).status().unwrap();
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    refused(&["key.pem", "accessible to others", "chmod 600"]);
+    put(certificate(&rcgen::PKCS_ECDSA_P256_SHA256, 2020));
+    refused(&["cert.pem", "expired at 2020-01-02"]);
+    // RFC 5929 leaves open what proofs would be bound to.
+    put(certificate(&rcgen::PKCS_ED25519, 2400));
+    refused(&["cert.pem", "RFC 5929", "ECDSA"]);
+    let (other, _) = certificate(&rcgen::PKCS_ECDSA_P256_SHA256, 2400);
+    put((other, certificate(&rcgen::PKCS_ECDSA_P256_SHA256, 2400).1));
+    refused(&["cert.pem", "key.pem", "do not fit"]);
+    put(("no PEM".to_owned(), certificate(&rcgen::PKCS_ECDSA_P256_SHA256, 2400).1));
+    refused(&["cert.pem", "PEM"]);
+    let (good, _) = certificate(&rcgen::PKCS_ECDSA_P256_SHA256, 2400);
+    put((good, "no PEM".to_owned()));
+    refused(&["key.pem", "PEM"]);
 }

@@ -48,6 +48,8 @@ impl Authenticator {
 pub(crate) struct Gate {
     authenticator: Arc<Authenticator>,
     source: Source,
+    /// What the proofs must be bound to: the kind of listener says.
+    binding: Binding,
     state: Mutex<State>,
     /// Told when the gate opens, or shuts for good.
     changed: Notify,
@@ -70,8 +72,8 @@ pub(crate) enum Verdict {
 }
 
 impl Gate {
-    pub(crate) fn new(authenticator: Arc<Authenticator>, source: Source) -> Self {
-        Self { authenticator, source, state: Mutex::new(State::Untried), changed: Notify::new() }
+    pub(crate) fn new(authenticator: Arc<Authenticator>, source: Source, binding: Binding) -> Self {
+        Self { authenticator, source, binding, state: Mutex::new(State::Untried), changed: Notify::new() }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
@@ -111,7 +113,7 @@ impl Gate {
         }
         let nonce = Nonce::from_random(random);
         let (server_first, awaiting) =
-            ServerAwaitingProof::begin(&self.authenticator.verifier, &Binding::None, client_first, nonce)?;
+            ServerAwaitingProof::begin(&self.authenticator.verifier, &self.binding, client_first, nonce)?;
         *state = State::Challenged(awaiting);
         Ok(server_first)
     }

@@ -8,6 +8,7 @@
 
 mod admission;
 mod auth;
+mod certificate;
 mod engine;
 mod file_limit;
 mod health;
@@ -25,6 +26,7 @@ mod slot;
 mod tokens;
 mod transport;
 
+pub use certificate::{Certificate, CertificateError};
 pub use file_limit::raise_file_limit;
 pub use limits::Limits;
 pub use network::Network;

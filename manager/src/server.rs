@@ -21,12 +21,13 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
+use crate::certificate::Certificate;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::quiet::Quiet;
 use crate::session::Store;
-use crate::transport::{Accepted, Listener, Shared, serve};
+use crate::transport::{Accepted, Listener, Shared, serve, serve_tls};
 
 /// The largest message of a client that need not have proven anything.
 const STRANGER_MESSAGE_BYTES: usize = 4096;
@@ -41,6 +42,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// What clients must prove to hold.
     pub authkey: Authkey,
+    /// What it shows on `https://` addresses; must be there if there is one.
+    pub certificate: Option<Certificate>,
     /// Every limit.
     pub limits: Limits,
     /// How connections are treated.
@@ -56,7 +59,7 @@ pub struct Config {
 pub struct Listen {
     /// The address.
     pub address: Address,
-    /// Whether it may be another than a Unix socket or loopback, although nothing is encrypted there.
+    /// Whether it may be one of plain text beyond loopback, where whoever sees the traffic can read and change it.
     pub beyond_loopback: bool,
 }
 
@@ -69,9 +72,12 @@ pub enum StartError {
     /// An address can be reached from other machines, and nothing would be encrypted.
     #[error(
         "{0} can be reached from other machines, and without TLS whoever sees the traffic can read and change it: \
-         listen on a Unix socket or on 127.0.0.1, or allow it with --insecure-plaintext"
+         listen on https://, on a Unix socket or on 127.0.0.1, or allow it with --insecure-plaintext"
     )]
     Exposed(Address),
+    /// An address is one of TLS, and there is no certificate.
+    #[error("cannot listen on {0}: TLS needs a certificate, and the manager was given none")]
+    NoCertificate(Address),
     /// No address was given.
     #[error("there is no address to listen on: give at least one")]
     Nowhere,
@@ -104,14 +110,14 @@ pub struct Server {
 impl Server {
     /// Listens on every address. Clients can connect from now on, and are served from [`run`](Self::run) on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let Config { listen, authkey, limits, network, threads, drain } = config;
+        let Config { listen, authkey, certificate, limits, network, threads, drain } = config;
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
         let authenticator =
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
-            listen.iter().map(|to| Listener::bind(&to.address, to.beyond_loopback)).collect::<Result<_, _>>()?;
+            listen.iter().map(|to| Listener::bind(to, certificate.as_ref())).collect::<Result<_, _>>()?;
         let addresses =
             listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
         let stop = CancellationToken::new();
@@ -240,6 +246,12 @@ impl Workers {
                     Ok(stream) => serve(stream, source, place, shared).await,
                     Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                 },
+                Accepted::Tls(stream, source, certificate) => {
+                    match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
+                        Ok(stream) => serve_tls(stream, source, certificate, place, shared).await,
+                        Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
+                    }
+                }
             }
         };
         drop(tracker.spawn_on(connection, &self.runtimes[turn]));

@@ -310,7 +310,20 @@ impl Form<PathBuf> for File {
     }
 }
 
-/// Addresses: `unix:PATH`, `http://HOST:PORT`.
+/// No file, or the path of one. Nothing stands for no file.
+impl Form<Option<PathBuf>> for File {
+    const VALUE: &'static str = "PATH";
+
+    fn read(texts: &[&str]) -> Result<Option<PathBuf>, String> {
+        if *texts == [""] { Ok(None) } else { <Self as Form<PathBuf>>::read(texts).map(Some) }
+    }
+
+    fn write(value: &Option<PathBuf>) -> Vec<String> {
+        vec![value.as_ref().map(|path| path.display().to_string()).unwrap_or_default()]
+    }
+}
+
+/// Addresses: `unix:PATH`, `http://HOST:PORT`, `https://HOST:PORT`.
 #[derive(Debug)]
 pub struct Addresses;
 

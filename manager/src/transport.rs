@@ -1,4 +1,4 @@
-//! The bytes between clients and sessions: listeners, HTTP/2 connections, the session stream, unary calls, and the
+//! The bytes between clients and sessions: listeners, TLS, HTTP/2 connections, the session stream, unary calls, and the
 //! way to the services that need no session. It knows no kind and no op.
 
 mod connection;
@@ -8,7 +8,8 @@ mod services;
 mod session_cell;
 mod session_stream;
 mod status;
+mod tls;
 mod unary;
 
-pub(crate) use connection::{Shared, serve};
+pub(crate) use connection::{Shared, serve, serve_tls};
 pub(crate) use listener::{Accepted, Listener, make_private_folder};

@@ -6,7 +6,8 @@
 //!
 //! There is no socket, clock, file, thread or source of randomness here: the crate is `no_std`. Two features add to it
 //! for the programs at both ends: `std`, where a manager is found on a machine ([`place`]: addresses, default paths and
-//! the authkey file), and `grpc`, tonic's server for the handshake and the descriptors of all services.
+//! the authkey file) and what its TLS [`certificate`] says, and `grpc`, tonic's server for the handshake and the
+//! descriptors of all services.
 
 #![no_std]
 
@@ -14,6 +15,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "std")]
+pub mod certificate;
 pub mod datum;
 mod fields;
 pub mod frame;

@@ -7,6 +7,7 @@
 
 mod address;
 mod authkey_file;
+mod private_file;
 
 use std::env;
 use std::format;
@@ -14,12 +15,19 @@ use std::path::PathBuf;
 
 pub use address::{Address, InvalidAddress};
 pub use authkey_file::{AuthkeyFileError, create_authkey_file, read_authkey_file, write_authkey_file};
+pub use private_file::{PrivateFileError, create_private_file, read_private_file};
 
 /// Names the address of the manager.
 pub const ADDRESS_VARIABLE: &str = "HOLDFAST_ADDRESS";
 
 /// Names the file that holds the authkey.
 pub const AUTHKEY_FILE_VARIABLE: &str = "HOLDFAST_AUTHKEY_FILE";
+
+/// Names the file with the certificate of a manager, for the manager alone.
+pub const CERTIFICATE_FILE_VARIABLE: &str = "HOLDFAST_CERTIFICATE_FILE";
+
+/// Names the file with the private key of that certificate, for the manager alone.
+pub const PRIVATE_KEY_FILE_VARIABLE: &str = "HOLDFAST_PRIVATE_KEY_FILE";
 
 /// The folder for sockets of this user: short, since the path of a Unix socket has at most 107 bytes.
 #[must_use]

@@ -10,7 +10,9 @@ use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
+use holdfast_proto::place::{
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address, CERTIFICATE_FILE_VARIABLE, PRIVATE_KEY_FILE_VARIABLE,
+};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -178,8 +180,10 @@ fn command() -> Result<(Command, PathBuf), ConnectError> {
     };
     let mut command = Command::new(&program);
     command.args(["serve", "--private"]);
-    // What leads clients to another manager is not for this one.
-    command.env_remove(ADDRESS_VARIABLE).env_remove(AUTHKEY_FILE_VARIABLE);
+    // What leads clients to another manager, or tells another one what to show, is not for this one.
+    for variable in [ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, CERTIFICATE_FILE_VARIABLE, PRIVATE_KEY_FILE_VARIABLE] {
+        command.env_remove(variable);
+    }
     Ok((command, program))
 }
 

@@ -95,9 +95,21 @@ pub enum ConnectError {
         /// What it did.
         cause: String,
     },
-    /// One of the two does not hold the same authkey as the other.
+    /// One of the two does not hold the same authkey as the other. Over TLS this is [`Unproven`](Self::Unproven).
     #[error(transparent)]
     Authentication(#[from] Failure),
+    /// Over TLS, a proof failed: one of the two does not hold the same authkey as the other, or somebody between them ends
+    /// the TLS connection and begins another. Nothing was sent but a proof that is of no use to whoever is there.
+    #[error(
+        "the manager at {address} and this client cannot prove to each other that they hold the same authkey and that \
+         nobody is between them: {failure}; if the authkey is right, somebody in between decrypts the connection"
+    )]
+    Unproven {
+        /// Where.
+        address: Address,
+        /// Which proof, and what to do if it is the authkey.
+        failure: Failure,
+    },
     /// The manager takes no more sessions.
     #[error("the manager at {address} takes no session: {cause}")]
     Turned {

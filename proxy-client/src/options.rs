@@ -46,7 +46,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The address of the manager.
+    /// The address of the manager: `unix:PATH`, `http://HOST:PORT`, or `https://HOST:PORT`, for which nothing else is
+    /// needed than the authkey.
     #[must_use]
     pub fn address(mut self, address: Address) -> Self {
         self.address = Some(address);

@@ -11,6 +11,7 @@ mod pipe;
 mod socket;
 pub(crate) mod tasks;
 pub(crate) mod threads;
+mod tls;
 mod wire;
 
 use std::sync::Arc;

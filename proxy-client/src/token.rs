@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn tokens_are_read_and_written() {
-        for address in ["unix:/tmp/a@b.sock", "http://[::1]:7070"] {
+        for address in ["unix:/tmp/a@b.sock", "http://[::1]:7070", "https://[::1]:7070"] {
             let address: Address = address.parse().expect("an address");
             let token = Token::new(2, [7; 16], vec![1; 32], address);
             assert_eq!(token.to_string().parse::<Token>().ok(), Some(token));

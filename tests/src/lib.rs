@@ -13,6 +13,8 @@ mod manager;
 mod process;
 mod raw;
 mod rpc;
+mod stopped;
+mod tls;
 mod wait;
 mod witness;
 
@@ -20,6 +22,8 @@ pub use manager::{Manager, Setup};
 pub use process::Process;
 pub use raw::{Ended, Raw, Stream, call, handshake};
 pub use rpc::{Answer, Open, Rpc};
+pub use stopped::Stopped;
+pub use tls::{Between, acceptor, certificate, connect_tls};
 pub use wait::{PATIENCE, until, until_async, within};
 pub use witness::Witness;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use holdfast::blocking::{Dict, Manager};
 use holdfast_manager::settings::Settings;
-use holdfast_manager::{Config, Limits, Listen, Network, Server};
+use holdfast_manager::{Certificate, Config, Limits, Listen, Network, Server};
 use holdfast_objects::testing::Source;
 use holdfast_proto::place::{Address, create_authkey_file};
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,6 +52,7 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             .map(|kind| Listen { address: address(kind, &folder), beyond_loopback: false })
             .collect(),
         authkey: create_authkey_file(&folder.join("authkey")).unwrap(),
+        certificate: listen.contains("tls").then(|| Certificate::create(&folder.join("tls.pem"), &[]).unwrap()),
         limits: Limits::default(),
         network: Network::default(),
         threads: 2,
@@ -87,6 +88,7 @@ fn address(kind: &str, folder: &Path) -> Address {
     match kind {
         "unix" => Address::Unix(folder.join("manager.sock")),
         "tcp" => Address::Http("127.0.0.1:0".to_owned()),
+        "tls" => Address::Https("127.0.0.1:0".to_owned()),
         other => panic!("no such kind of address: {other}"),
     }
 }
@@ -94,6 +96,7 @@ fn address(kind: &str, folder: &Path) -> Address {
 fn set(config: &mut Config, name: &str, value: &str) {
     match name {
         "drain_ms" => config.drain = Duration::from_millis(value.parse().unwrap()),
+        "authenticate_ms" => config.network.handshake_timeout = Duration::from_millis(value.parse().unwrap()),
         "threads" => config.threads = value.parse().unwrap(),
         _ => {
             let is_set = set_in(&mut config.limits, name, value) || set_in(&mut config.network, name, value);

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use holdfast::{Address, Authkey, Options, blocking};
-use holdfast_proto::place::read_authkey_file;
+use holdfast_proto::place::{create_private_file, read_authkey_file};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -15,14 +15,16 @@ use crate::process::Process;
 pub struct Setup {
     program: PathBuf,
     arguments: Vec<String>,
-    tcp: bool,
+    /// The kinds of addresses.
+    listen: Vec<&'static str>,
+    certificate: Option<String>,
 }
 
 impl Setup {
     /// The usual limits, on a Unix socket.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), tcp: false }
+        Self { program: program.into(), arguments: Vec::new(), listen: vec!["unix"], certificate: None }
     }
 
     /// Sets a limit, by its name.
@@ -44,10 +46,31 @@ impl Setup {
         self.limit("drain_ms", u64::try_from(drain.as_millis()).unwrap())
     }
 
-    /// Listens on a port of the loopback interface too: the second address.
+    /// Listens on a port of the loopback interface too: the next address.
     #[must_use]
     pub fn tcp(mut self) -> Self {
-        self.tcp = true;
+        self.listen.push("tcp");
+        self
+    }
+
+    /// Listens on a port with TLS too: the next address.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.listen.push("tls");
+        self
+    }
+
+    /// Listens on a port with TLS, and nowhere else.
+    #[must_use]
+    pub fn only_tls(mut self) -> Self {
+        self.listen = vec!["tls"];
+        self
+    }
+
+    /// Shows this certificate, which is followed by its private key, both in PEM, instead of one that it makes.
+    #[must_use]
+    pub fn certificate(mut self, pem: String) -> Self {
+        self.certificate = Some(pem);
         self
     }
 
@@ -55,10 +78,13 @@ impl Setup {
     #[must_use]
     pub fn start(self) -> Manager {
         let folder = tempfile::Builder::new().prefix("holdfast-test-").tempdir().unwrap();
+        if let Some(pem) = &self.certificate {
+            create_private_file(&folder.path().join("tls.pem"), pem.as_bytes()).unwrap();
+        }
         let mut command = Command::new(&self.program);
-        command.arg("serve").arg(folder.path()).arg(if self.tcp { "unix,tcp" } else { "unix" }).args(&self.arguments);
+        command.arg("serve").arg(folder.path()).arg(self.listen.join(",")).args(&self.arguments);
         let process = Process::start(&mut command);
-        let addresses = (0..1 + usize::from(self.tcp)).map(|_| process.line().parse().unwrap()).collect();
+        let addresses = self.listen.iter().map(|_| process.line().parse().unwrap()).collect();
         Manager { process, addresses, folder, program: self.program }
     }
 }
@@ -68,7 +94,7 @@ impl Setup {
 pub struct Manager {
     /// The process.
     pub process: Process,
-    /// Where it listens: a Unix socket, and a port if one was asked for.
+    /// Where it listens: a Unix socket unless only ports were asked for, and the ports, in the order of asking.
     pub addresses: Vec<Address>,
     folder: TempDir,
     program: PathBuf,
@@ -87,7 +113,7 @@ impl Manager {
         read_authkey_file(&self.authkey_file()).unwrap()
     }
 
-    /// How to connect to it, over the Unix socket.
+    /// How to connect to its first address.
     #[must_use]
     pub fn options(&self) -> Options {
         self.options_at(0)

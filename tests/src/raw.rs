@@ -23,6 +23,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::manager::Manager;
+use crate::tls::connect_tls;
 use crate::wait::within;
 
 /// How a call, a stream or a connection ended.
@@ -70,6 +71,8 @@ pub struct Raw {
     connection: JoinHandle<()>,
     /// The token of this connection, once it has one.
     pub token: Option<Bytes>,
+    /// What its proofs are bound to.
+    pub binding: Binding,
 }
 
 impl Drop for Raw {
@@ -84,6 +87,12 @@ impl Raw {
         match address {
             Address::Unix(path) => Self::over(UnixStream::connect(path).await.unwrap()).await,
             Address::Http(authority) => Self::over(TcpStream::connect(authority).await.unwrap()).await,
+            Address::Https(authority) => {
+                let (stream, binding) = connect_tls(authority).await.unwrap();
+                let mut raw = Self::over(stream).await;
+                raw.binding = binding;
+                raw
+            }
         }
     }
 
@@ -92,7 +101,7 @@ impl Raw {
         let (sender, connection) = within("HTTP/2", Builder::new().handshake(io)).await.unwrap();
         // How it ends is told by the streams on it.
         let connection = tokio::spawn(async move { drop(connection.await) });
-        Self { sender, connection, token: None }
+        Self { sender, connection, token: None, binding: Binding::None }
     }
 
     /// Connects and authenticates.
@@ -113,7 +122,7 @@ impl Raw {
 
     /// The first half of the handshake.
     pub async fn begin(&self, authkey: &Authkey) -> Result<(String, ClientAwaitingSignature), Ended> {
-        let (client_first, awaiting) = handshake();
+        let (client_first, awaiting) = handshake(&self.binding);
         let begun = self.unary("/holdfast.v1.AuthService/Begin", &BeginRequest { client_first }).await?;
         let begun = BeginResponse::decode(begun).unwrap();
         Ok(awaiting.prove(&begun.server_first, authkey).unwrap())
@@ -178,10 +187,10 @@ impl Raw {
 }
 
 /// The first message of a handshake, and what comes after it.
-pub fn handshake() -> (String, ClientAwaitingChallenge) {
+pub fn handshake(binding: &Binding) -> (String, ClientAwaitingChallenge) {
     let mut random = [0; 18];
     getrandom::fill(&mut random).unwrap();
-    ClientAwaitingChallenge::begin(&Binding::None, Nonce::from_random(random))
+    ClientAwaitingChallenge::begin(binding, Nonce::from_random(random))
 }
 
 pub(crate) fn status_of(headers: &HeaderMap) -> Option<Ended> {

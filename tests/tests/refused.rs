@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use holdfast::{Address, Authkey, Reason};
 use holdfast_proto::datum::{Named, Reference};
 use holdfast_proto::ops::Request;
+use holdfast_proto::scram::Binding;
 use holdfast_proto::{
     BeginRequest, CONNECT_PATH, Call, CloseRequest, CreateRequest, CreateResponse, Datum, DictAddRequest,
     DictGetRequest, DictGetResponse, DictSetRequest, FinishRequest, Goodbye, Hello, OpenRequest, PROTOCOL, Refusal,
@@ -29,7 +30,8 @@ const FAILED_PRECONDITION: Option<i32> = Some(9);
 const UNAUTHENTICATED: Option<i32> = Some(16);
 
 async fn start() -> (Manager, Witness) {
-    let manager = Setup::new(program!()).limit("value_bytes", 64 << 10).limit("calls_in_flight", 100).tcp().start();
+    let manager =
+        Setup::new(program!()).limit("value_bytes", 64 << 10).limit("calls_in_flight", 100).tcp().tls().start();
     let witness = Witness::new(&manager).await;
     (manager, witness)
 }
@@ -571,7 +573,7 @@ impl Socket {
                 socket.set_read_timeout(Some(PATIENCE)).unwrap();
                 Self::Unix(socket)
             }
-            Address::Http(authority) => {
+            Address::Http(authority) | Address::Https(authority) => {
                 let socket = TcpStream::connect(authority).unwrap();
                 socket.set_read_timeout(Some(PATIENCE)).unwrap();
                 Self::Tcp(socket)
@@ -758,7 +760,7 @@ async fn an_object_that_is_created_and_refused_takes_no_place() {
 #[tokio::test]
 async fn a_handshake_that_is_recorded_cannot_be_replayed() {
     let (manager, witness) = start().await;
-    let (client_first, awaiting) = handshake();
+    let (client_first, awaiting) = handshake(&Binding::None);
     let first = Raw::connect(&manager.addresses[0]).await;
     let begin = BeginRequest { client_first };
     let challenge = first.unary("/holdfast.v1.AuthService/Begin", &begin).await.unwrap();

@@ -16,13 +16,13 @@ use holdfast_proto::{
     CreateRequest, Datum, DictAddRequest, DictGetRequest, DictGetResponse, DictSetRequest, dict, reply, server_frame,
 };
 use holdfast_tests::{
-    Ended, Manager, PATIENCE, Raw, Setup, Stream, Witness, call, program, until, until_async, within,
+    Ended, Manager, PATIENCE, Raw, Setup, Stopped, Stream, Witness, call, program, until, until_async, within,
 };
 use prost::Message;
 use rustix::process::Signal;
 
 fn start() -> Manager {
-    Setup::new(program!()).tcp().start()
+    Setup::new(program!()).tcp().tls().start()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,7 +30,7 @@ async fn many_tasks_share_one_session() {
     const TASKS: u64 = 256;
     const EACH: u64 = 50;
     let manager = start();
-    for address in 0..2 {
+    for address in 0..3 {
         let client = holdfast::Manager::connect_with(&manager.options_at(address)).await.unwrap();
         let counters: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
         let tasks = (0..TASKS).map(|task| {
@@ -57,7 +57,7 @@ async fn many_tasks_share_one_session() {
 fn many_threads_share_one_blocking_session() {
     const EACH: u64 = 500;
     let manager = start();
-    for address in 0..2 {
+    for address in 0..3 {
         let client = blocking::Manager::connect_with(&manager.options_at(address)).unwrap();
         let counters: blocking::Dict<u64, u64> = client.new_dict().unwrap();
         let sums: HashSet<u64> = thread::scope(|scope| {
@@ -251,26 +251,6 @@ async fn many_clients_that_do_not_read_do_not_hold_up_others() {
     witness.sees_no_harm(&manager).await;
 }
 
-/// A manager that is stopped as by Ctrl-Z, until this is dropped.
-struct Stopped<'a>(&'a Manager);
-
-impl<'a> Stopped<'a> {
-    fn new(manager: &'a Manager) -> Self {
-        manager.process.signal(Signal::STOP);
-        until("the manager is stopped", || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", manager.process.pid())).unwrap();
-            stat.rsplit_once(") ").unwrap().1.starts_with('T').then_some(())
-        });
-        Self(manager)
-    }
-}
-
-impl Drop for Stopped<'_> {
-    fn drop(&mut self) {
-        self.0.process.signal(Signal::CONT);
-    }
-}
-
 /// What a call may take that is given this long. Machines can be busy.
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -288,7 +268,7 @@ fn is_timeout<T>(result: Result<T, Error>, began: Instant) {
 #[tokio::test]
 async fn a_call_times_out_when_the_manager_does_not_answer_and_the_session_goes_on() {
     let manager = start();
-    for address in 0..2 {
+    for address in 0..3 {
         let client = holdfast::Manager::connect_with(&manager.options_at(address)).await.unwrap();
         let counter: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
         let hurried = counter.with_timeout(Some(SHORT));
@@ -336,7 +316,7 @@ async fn a_call_is_answered_although_one_beside_it_could_not_be_made() {
 #[test]
 fn a_blocking_call_times_out_when_the_manager_does_not_answer_and_the_session_goes_on() {
     let manager = start();
-    for address in 0..2 {
+    for address in 0..3 {
         let client = blocking::Manager::connect_with(&manager.options_at(address)).unwrap();
         let counter: blocking::Dict<u64, u64> = client.new_dict().unwrap();
         let hurried = counter.with_timeout(Some(SHORT));
@@ -513,7 +493,7 @@ async fn a_session_with_very_many_handles_ends_without_holding_up_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_fails_at_once_when_the_manager_is_killed() {
-    for address in 0..2 {
+    for address in 0..3 {
         let mut manager = start();
         let client = holdfast::Manager::connect_with(&manager.options_at(address)).await.unwrap();
         let counter: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
@@ -734,7 +714,7 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
 fn clients_whose_threads_are_elsewhere_do_not_hold_up_the_stop() {
     // Nobody reads on a blocking session between calls, so nobody answers what HTTP/2 asks.
     let mut manager = start();
-    let idle: Vec<_> = (0..2).map(|at| blocking::Manager::connect_with(&manager.options_at(at)).unwrap()).collect();
+    let idle: Vec<_> = (0..3).map(|at| blocking::Manager::connect_with(&manager.options_at(at)).unwrap()).collect();
     // The same with a runtime in which nobody waits.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let asleep = runtime.block_on(manager.connect());

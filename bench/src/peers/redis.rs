@@ -1,5 +1,6 @@
-//! Redis at its best: without persistence, over a Unix socket, driven by redis-benchmark and by the `redis` crate.
+//! Redis at its best: without persistence, over a Unix socket or loopback, driven by redis-benchmark and by the `redis` crate.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -42,15 +43,18 @@ impl Redis {
 
     /// Starts a server on `socket`, and waits until it answers.
     pub(crate) fn serve(&self, socket: &Path, directory: &Path, cpu: Option<usize>) -> Result<Server> {
+        // It cannot choose a port by itself.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let launch = Launch::new("redis-server", Path::new("redis-server"))
             .words("--save")
             .arg("")
-            .words("--appendonly no --port 0 --daemonize no --loglevel warning --unixsocketperm 700 --unixsocket")
+            .words(&format!("--bind 127.0.0.1 --port {port}"))
+            .words("--appendonly no --daemonize no --loglevel warning --unixsocketperm 700 --unixsocket")
             .arg(socket)
             .words("--dir")
             .arg(directory);
         let process = Child::start(launch, cpu)?;
-        let mut server = Server { process, socket: socket.to_owned() };
+        let mut server = Server { process, socket: socket.to_owned(), port };
         let until = Instant::now() + START;
         // `get` is to find something, whichever work comes first.
         let seed = || Ok(connect(socket)?.hset::<_, _, _, ()>("hits", "counter", 1)?);
@@ -72,6 +76,7 @@ impl Redis {
 pub(crate) struct Server {
     pub(crate) process: Child,
     socket: PathBuf,
+    port: u16,
 }
 
 impl Server {
@@ -86,14 +91,10 @@ impl Server {
     ) -> Result<Reading> {
         // It sends whole pipelines only.
         let calls = calls.next_multiple_of((connections * pipelined) as u64);
-        let command = match op {
-            Op::Add => "hincrby hits counter 1",
-            Op::Get => "hget hits counter",
-        };
         let launch = Launch::new("redis-benchmark", Path::new("redis-benchmark"))
             .words("-s")
             .arg(&self.socket)
-            .words(&format!("-n {calls} -c {connections} -P {pipelined} --csv {command}"));
+            .words(&format!("-n {calls} -c {connections} -P {pipelined} --csv {}", command(op)));
         let lines = Child::start(launch, cpu)?.finish(PATIENCE)?;
         let mut reading = parse(&lines, calls)?;
         if pipelined > 1 {
@@ -101,6 +102,16 @@ impl Server {
             (reading.p50_us, reading.p99_us) = (None, None);
         }
         Ok(reading)
+    }
+
+    /// One connection over loopback, one command at a time.
+    pub(crate) fn over_tcp(&self, op: Op, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        let launch = Launch::new("redis-benchmark", Path::new("redis-benchmark")).words(&format!(
+            "-h 127.0.0.1 -p {} -n {calls} -c 1 --csv {}",
+            self.port,
+            command(op)
+        ));
+        parse(&Child::start(launch, cpu)?.finish(PATIENCE)?, calls)
     }
 
     /// Many connections, each one command at a time.
@@ -138,6 +149,13 @@ impl Server {
         }
         let held: u64 = connection.hlen("entries")?;
         if held == entries { Ok(()) } else { bail!("Redis holds {held} entries instead of {entries}") }
+    }
+}
+
+fn command(op: Op) -> &'static str {
+    match op {
+        Op::Add => "hincrby hits counter 1",
+        Op::Get => "hget hits counter",
     }
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
+use holdfast_proto::scram::Binding;
 use holdfast_proto::{CONNECT_PATH, Reason, Refusal};
 use holdfast_stream::{SelfWake, Side};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -24,9 +26,11 @@ use super::services::{self, Budget};
 use super::session_cell::SessionCell;
 use super::session_stream::SessionStream;
 use super::status::{self, refuse, refuse_http};
+use super::tls;
 use super::unary::Calls;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Gate, Source, Verdict};
+use crate::certificate::Certificate;
 use crate::network::Network;
 use crate::session::Store;
 
@@ -60,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
 }
 
-/// Serves one connection until it ends.
+/// Serves one connection in plain text until it ends.
 pub(crate) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     source: Source,
@@ -68,6 +72,39 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
 ) {
     let deadline = Instant::now() + shared.network.handshake_timeout;
+    serve_until(deadline, io, source, Binding::None, place, shared).await;
+}
+
+/// Serves one connection over TLS until it ends.
+pub(crate) async fn serve_tls(
+    stream: TcpStream,
+    source: Source,
+    certificate: Certificate,
+    place: Place,
+    shared: Arc<Shared>,
+) {
+    let deadline = Instant::now() + shared.network.handshake_timeout;
+    let handshake = tls::shake_hands(stream, &certificate);
+    let stream = tokio::select! {
+        handshake = timeout_at(deadline, handshake) => match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(?source, %error, "a TLS handshake failed"),
+            Err(_) => return,
+        },
+        () = shared.stop.cancelled() => return,
+    };
+    serve_until(deadline, stream, source, certificate.binding().clone(), place, shared).await;
+}
+
+/// Serves one connection, on which clients must have authenticated before the deadline.
+async fn serve_until(
+    deadline: Instant,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    source: Source,
+    binding: Binding,
+    place: Place,
+    shared: Arc<Shared>,
+) {
     let handshake = builder(&shared.network).handshake(io);
     let h2 = tokio::select! {
         handshake = timeout_at(deadline, handshake) => match handshake {
@@ -78,7 +115,8 @@ pub(crate) async fn serve(
         () = place.ousted() => return,
         () = shared.stop.cancelled() => return,
     };
-    Connection::new(h2, deadline, source, place, shared).await;
+    let gate = Arc::new(Gate::new(shared.authenticator.clone(), source, binding));
+    Connection::new(h2, deadline, gate, place, shared).await;
 }
 
 fn builder(network: &Network) -> Builder {
@@ -126,11 +164,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn new(
         h2: h2::server::Connection<Io, Bytes>,
         deadline: Instant,
-        source: Source,
+        gate: Arc<Gate>,
         place: Place,
         shared: Arc<Shared>,
     ) -> Self {
-        let gate = Arc::new(Gate::new(shared.authenticator.clone(), source));
         let rare = Rare::new(deadline, gate.clone(), place, shared.stop.clone());
         Self {
             h2,

@@ -15,9 +15,10 @@ use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::auth::Source;
+use crate::certificate::Certificate;
 use crate::network::Network;
 use crate::quiet::Quiet;
-use crate::server::StartError;
+use crate::server::{Listen, StartError};
 
 /// Connections that the kernel keeps until they are accepted: several hundred clients may start at once.
 const BACKLOG: i32 = 4096;
@@ -30,6 +31,7 @@ const PROBE: Duration = Duration::from_secs(2);
 pub(crate) enum Listener {
     Unix { listener: UnixListener, path: PathBuf, _lock: File },
     Tcp(TcpListener),
+    Tls(TcpListener, Certificate),
 }
 
 /// A connection that came in, and where from.
@@ -37,12 +39,14 @@ pub(crate) enum Listener {
 pub(crate) enum Accepted {
     Unix(UnixStream, Source),
     Tcp(TcpStream, Source),
+    /// What is to become of it is TLS, with this certificate.
+    Tls(TcpStream, Source, Certificate),
 }
 
 impl Accepted {
     pub(crate) fn source(&self) -> Source {
         match self {
-            Self::Unix(_, source) | Self::Tcp(_, source) => *source,
+            Self::Unix(_, source) | Self::Tcp(_, source) | Self::Tls(_, source, _) => *source,
         }
     }
 
@@ -59,27 +63,31 @@ impl Accepted {
         let _ = match &self {
             Self::Unix(stream, _) => stream.try_write(&frames),
             Self::Tcp(stream, _) => stream.try_write(&frames),
+            // There is no TLS yet in which to say it.
+            Self::Tls(..) => Ok(0),
         };
     }
 }
 
 impl Listener {
-    /// Listens on an address. Any host but this one must be allowed explicitly, since nothing is encrypted.
-    pub(crate) fn bind(address: &Address, beyond_loopback: bool) -> Result<Self, StartError> {
+    /// Listens on an address: over TLS with the certificate, in plain text on this machine alone unless other hosts are
+    /// allowed explicitly.
+    pub(crate) fn bind(to: &Listen, certificate: Option<&Certificate>) -> Result<Self, StartError> {
+        let address = &to.address;
+        let failed = |error| StartError::Listen(address.clone(), error);
         match address {
-            Address::Unix(path) => Self::bind_unix(path).map_err(|error| StartError::Listen(address.clone(), error)),
+            Address::Unix(path) => Self::bind_unix(path).map_err(failed),
             Address::Http(authority) => {
-                let found = authority.to_socket_addrs().map_err(|error| StartError::Listen(address.clone(), error))?;
-                let socket = found.into_iter().next().ok_or_else(|| {
-                    StartError::Listen(
-                        address.clone(),
-                        io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
-                    )
-                })?;
-                if !socket.ip().is_loopback() && !beyond_loopback {
+                let socket = find(authority).map_err(failed)?;
+                if !socket.ip().is_loopback() && !to.beyond_loopback {
                     return Err(StartError::Exposed(address.clone()));
                 }
-                Self::bind_tcp(socket).map_err(|error| StartError::Listen(address.clone(), error))
+                bind_tcp(socket).map(Self::Tcp).map_err(failed)
+            }
+            Address::Https(authority) => {
+                let certificate = certificate.ok_or_else(|| StartError::NoCertificate(address.clone()))?.clone();
+                let listener = find(authority).and_then(bind_tcp).map_err(failed)?;
+                Ok(Self::Tls(listener, certificate))
             }
         }
     }
@@ -121,20 +129,12 @@ impl Listener {
         Ok(Self::Unix { listener, path: path.to_owned(), _lock: lock })
     }
 
-    fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
-    }
-
     /// Where clients reach it.
     pub(crate) fn address(&self) -> io::Result<Address> {
         match self {
             Self::Unix { path, .. } => Ok(Address::Unix(std::path::absolute(path)?)),
             Self::Tcp(listener) => Ok(Address::Http(listener.local_addr()?.to_string())),
+            Self::Tls(listener, _) => Ok(Address::Https(listener.local_addr()?.to_string())),
         }
     }
 
@@ -171,14 +171,37 @@ impl Listener {
                 Ok(Accepted::Unix(stream, Source::User(uid)))
             }
             Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // A call is one small write: it must not wait for more.
-                stream.set_nodelay(true)?;
-                watch(&stream, network)?;
-                Ok(Accepted::Tcp(stream, Source::Host(peer.ip())))
+                let (stream, source) = accept_tcp(listener, network).await?;
+                Ok(Accepted::Tcp(stream, source))
+            }
+            Self::Tls(listener, certificate) => {
+                let (stream, source) = accept_tcp(listener, network).await?;
+                Ok(Accepted::Tls(stream, source, certificate.clone()))
             }
         }
     }
+}
+
+fn find(authority: &str) -> io::Result<SocketAddr> {
+    let mut found = authority.to_socket_addrs()?;
+    found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept_tcp(listener: &TcpListener, network: &Network) -> io::Result<(TcpStream, Source)> {
+    let (stream, peer) = listener.accept().await?;
+    // A call is one small write: it must not wait for more.
+    stream.set_nodelay(true)?;
+    watch(&stream, network)?;
+    Ok((stream, Source::Host(peer.ip())))
 }
 
 /// Lets the kernel end the connection when the host at the other end has vanished without a word.
@@ -225,7 +248,7 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_watches_peers_that_may_vanish() {
         let address = "http://127.0.0.1:0".parse().expect("an address");
-        let listener = Listener::bind(&address, false).expect("a free port");
+        let listener = Listener::bind(&Listen { address, beyond_loopback: false }, None).expect("a free port");
         let Ok(Address::Http(authority)) = listener.address() else { panic!("it listens") };
         let _client = TcpStream::connect(authority).await.expect("it listens");
         let network = Network { keepalive_time: Duration::from_secs(77), ..Network::default() };

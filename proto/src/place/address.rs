@@ -10,18 +10,30 @@ use std::string::String;
 /// The longest path of a Unix socket, on Linux.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// Where a manager listens: `unix:PATH` or `http://HOST:PORT`.
+/// Where a manager listens: `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A Unix socket.
     Unix(PathBuf),
     /// A TCP port, in plain text: host and port, the host as a name, an IPv4 address, or an IPv6 address in brackets.
     Http(String),
+    /// A TCP port, with TLS: host and port, as above.
+    Https(String),
+}
+
+impl Address {
+    /// The host of a TCP port, an IPv6 address without its brackets. `None` for a Unix socket.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        let (Self::Http(authority) | Self::Https(authority)) = self else { return None };
+        let (host, _) = authority.rsplit_once(':')?;
+        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+    }
 }
 
 /// A text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an address: {problem}; write unix:PATH or http://HOST:PORT")]
+#[error("{text:?} is not an address: {problem}; write unix:PATH, http://HOST:PORT or https://HOST:PORT")]
 pub struct InvalidAddress {
     text: String,
     problem: &'static str,
@@ -40,18 +52,25 @@ impl FromStr for Address {
                 _ => Err(invalid("the path of a Unix socket has at most 107 bytes")),
             }
         } else if let Some(authority) = text.strip_prefix("http://") {
-            let authority = authority.strip_suffix('/').unwrap_or(authority);
-            let (host, port) = authority.rsplit_once(':').ok_or_else(|| invalid("the port is missing"))?;
-            if host.is_empty() || host.contains(['/', '@', ' ']) {
-                Err(invalid("the host is missing or is not a host"))
-            } else if port.parse::<u16>().is_err() {
-                Err(invalid("the port is not a number from 0 to 65535"))
-            } else {
-                Ok(Self::Http(authority.to_owned()))
-            }
+            check_authority(authority).map(Self::Http).map_err(invalid)
+        } else if let Some(authority) = text.strip_prefix("https://") {
+            check_authority(authority).map(Self::Https).map_err(invalid)
         } else {
-            Err(invalid("the scheme is neither unix: nor http://"))
+            Err(invalid("the scheme is none of unix:, http:// and https://"))
         }
+    }
+}
+
+/// Host and port, without a slash at the end. An error says what is wrong.
+fn check_authority(authority: &str) -> Result<String, &'static str> {
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let (host, port) = authority.rsplit_once(':').ok_or("the port is missing")?;
+    if host.is_empty() || host.contains(['/', '@', ' ']) {
+        Err("the host is missing or is not a host")
+    } else if port.parse::<u16>().is_err() {
+        Err("the port is not a number from 0 to 65535")
+    } else {
+        Ok(authority.to_owned())
     }
 }
 
@@ -60,6 +79,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Http(authority) => write!(f, "http://{authority}"),
+            Self::Https(authority) => write!(f, "https://{authority}"),
         }
     }
 }
@@ -72,10 +92,27 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written() {
-        for text in ["unix:/run/holdfast/manager.sock", "unix:here.sock", "http://localhost:7070", "http://[::1]:0"] {
+        for text in [
+            "unix:/run/holdfast/manager.sock",
+            "unix:here.sock",
+            "http://localhost:7070",
+            "http://[::1]:0",
+            "https://localhost:7070",
+            "https://[::1]:0",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("http://a:1/".parse::<Address>().unwrap().to_string(), "http://a:1");
+        assert_eq!("https://a:1/".parse::<Address>().unwrap(), Address::Https("a:1".to_owned()));
+    }
+
+    #[test]
+    fn a_host_is_what_stands_before_the_port() {
+        let host = |text: &str| text.parse::<Address>().unwrap().host().map(ToOwned::to_owned);
+        assert_eq!(host("https://[::1]:7070").as_deref(), Some("::1"));
+        assert_eq!(host("https://a.example:7070").as_deref(), Some("a.example"));
+        assert_eq!(host("http://127.0.0.1:0").as_deref(), Some("127.0.0.1"));
+        assert_eq!(host("unix:/a:1"), None);
     }
 
     #[test]
@@ -91,6 +128,9 @@ mod tests {
             ("http://a:65536", "not a number"),
             ("http://:1", "host"),
             ("http://a/b:1", "host"),
+            ("https://a", "port is missing"),
+            ("https://:1", "host"),
+            ("httpss://a:1", "scheme"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");

@@ -20,6 +20,7 @@ use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::calls::Calls;
+use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Peer, Target};
 use crate::error::{ConnectError, cause_of};
@@ -37,11 +38,12 @@ const UNAUTHENTICATED: i32 = 16;
 const RESOURCE_EXHAUSTED: i32 = 8;
 
 /// Opens a session over a socket that is connected.
-pub(super) async fn open<Io>(io: Io, target: &Target) -> Result<(Wire<Io>, Calls, Arc<Peer>), ConnectError>
+pub(super) async fn open<Io>(io: Io, target: &Target) -> Result<(Wire<MaybeTls<Io>>, Calls, Arc<Peer>), ConnectError>
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let talk = Talk { target };
+    let (io, binding) = MaybeTls::open(io, target).await?;
+    let talk = Talk { target, binding };
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -85,6 +87,8 @@ struct Begun {
 
 struct Talk<'a> {
     target: &'a Target,
+    /// What the proofs are bound to.
+    binding: Binding,
 }
 
 impl Talk<'_> {
@@ -123,11 +127,12 @@ impl Talk<'_> {
     async fn authenticate(&self, sender: &mut SendRequest<Bytes>) -> Result<Bytes, ConnectError> {
         let mut random = [0; 18];
         getrandom::fill(&mut random).map_err(|error| self.protocol(format_args!("no randomness: {error}")))?;
-        let (client_first, awaiting) = ClientAwaitingChallenge::begin(&Binding::None, Nonce::from_random(random));
+        let (client_first, awaiting) = ClientAwaitingChallenge::begin(&self.binding, Nonce::from_random(random));
         let begun: BeginResponse = self.unary(sender, "Begin", &BeginRequest { client_first }).await?;
-        let (client_final, awaiting) = awaiting.prove(&begun.server_first, &self.target.authkey)?;
+        let proven = awaiting.prove(&begun.server_first, &self.target.authkey);
+        let (client_final, awaiting) = proven.map_err(|failure| self.unproven(failure))?;
         let finished: FinishResponse = self.unary(sender, "Finish", &FinishRequest { client_final }).await?;
-        awaiting.confirm(&finished.server_final)?;
+        awaiting.confirm(&finished.server_final).map_err(|failure| self.unproven(failure))?;
         Ok(finished.token.into())
     }
 
@@ -139,7 +144,7 @@ impl Talk<'_> {
         use base64::Engine as _;
         let token = base64::prelude::BASE64_STANDARD_NO_PAD.encode(token);
         let request =
-            post(CONNECT_PATH).header(TOKEN_METADATA, token).body(()).map_err(|error| self.protocol(error))?;
+            self.post(CONNECT_PATH).header(TOKEN_METADATA, token).body(()).map_err(|error| self.protocol(error))?;
         self.ready(sender).await?;
         let (response, send) = sender.send_request(request, false).map_err(|error| self.broken(&error))?;
         let (head, recv) = response.await.map_err(|error| self.broken(&error))?.into_parts();
@@ -155,7 +160,7 @@ impl Talk<'_> {
         request: &Q,
     ) -> Result<A, ConnectError> {
         let head =
-            post(&format!("/holdfast.v1.AuthService/{method}")).body(()).map_err(|error| self.protocol(error))?;
+            self.post(&format!("/holdfast.v1.AuthService/{method}")).body(()).map_err(|error| self.protocol(error))?;
         self.ready(sender).await?;
         let (response, mut send) = sender.send_request(head, false).map_err(|error| self.broken(&error))?;
         let mut out = BytesMut::new();
@@ -182,6 +187,14 @@ impl Talk<'_> {
         }
     }
 
+    fn post(&self, path: &str) -> http::request::Builder {
+        let scheme = if self.binding == Binding::None { "http" } else { "https" };
+        Request::post(format!("{scheme}://localhost{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("user-agent", concat!("holdfast/", env!("CARGO_PKG_VERSION")))
+    }
+
     async fn ready(&self, sender: &mut SendRequest<Bytes>) -> Result<(), ConnectError> {
         poll_fn(|cx| sender.poll_ready(cx)).await.map_err(|error| self.broken(&error))
     }
@@ -200,9 +213,16 @@ impl Talk<'_> {
 
     fn refused(&self, (code, message): (i32, String)) -> ConnectError {
         match code {
-            UNAUTHENTICATED => Failure::Rejected.into(),
+            UNAUTHENTICATED => self.unproven(Failure::Rejected),
             RESOURCE_EXHAUSTED => ConnectError::Turned { address: self.target.address.clone(), cause: message },
             _ => self.protocol(message),
+        }
+    }
+
+    fn unproven(&self, failure: Failure) -> ConnectError {
+        match self.binding {
+            Binding::None => failure.into(),
+            Binding::TlsServerEndPoint(_) => ConnectError::Unproven { address: self.target.address.clone(), failure },
         }
     }
 
@@ -228,13 +248,6 @@ impl Talk<'_> {
             }
         }
     }
-}
-
-fn post(path: &str) -> http::request::Builder {
-    Request::post(format!("http://localhost{path}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("user-agent", concat!("holdfast/", env!("CARGO_PKG_VERSION")))
 }
 
 /// The gRPC status code and message in trailers.

@@ -9,12 +9,17 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The half of the socket that belongs to h2.
+use crate::owner::Owner;
+
+/// The half of the socket that belongs to h2. Dropping it tells the peer that nothing more will come.
 #[derive(Debug)]
-pub(super) struct PipeIo(pub(super) Arc<Pipe>);
+pub(super) struct PipeIo {
+    pipe: Arc<Pipe>,
+    owner: Owner,
+}
 
 /// What the thread and h2 share.
 #[derive(Debug)]
@@ -91,9 +96,24 @@ impl Pipe {
     }
 }
 
+impl PipeIo {
+    pub(super) fn new(pipe: Arc<Pipe>) -> Self {
+        Self { pipe, owner: Owner::this() }
+    }
+}
+
+impl Drop for PipeIo {
+    fn drop(&mut self) {
+        if !self.owner.is_elsewhere() {
+            // An error means that the peer is gone.
+            let _ = shutdown(&self.pipe.socket, Shutdown::Write);
+        }
+    }
+}
+
 impl AsyncRead for PipeIo {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.state.lock();
+        let mut state = self.pipe.state.lock();
         let rest = &state.inbound[state.at..];
         if rest.is_empty() {
             return match state.end {
@@ -111,7 +131,7 @@ impl AsyncRead for PipeIo {
 
 impl AsyncWrite for PipeIo {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.write(&[io::IoSlice::new(bytes)])
+        self.pipe.write(&[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -119,7 +139,7 @@ impl AsyncWrite for PipeIo {
         _: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.write(buffers)
+        self.pipe.write(buffers)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -131,6 +151,6 @@ impl AsyncWrite for PipeIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Write).map_err(Into::into))
+        Poll::Ready(shutdown(&self.pipe.socket, Shutdown::Write).map_err(Into::into))
     }
 }

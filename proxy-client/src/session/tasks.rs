@@ -21,6 +21,7 @@ use tokio::time::{Sleep, sleep, sleep_until, timeout};
 use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello;
 use super::socket::Socket;
+use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Asking, End, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
 use crate::error::{ConnectError, Error, Result};
@@ -52,7 +53,7 @@ pub struct Session {
 /// the driver's task. Whoever moves the wire last is woken by the socket; a call that has done it hands the wake-ups back to
 /// the driver when it ends.
 struct Shared {
-    wire: Mutex<Wire<Socket>>,
+    wire: Mutex<Wire<MaybeTls<Socket>>>,
     calls: Mutex<Calls>,
     /// Those of the wire.
     wakes: SelfWake,
@@ -82,7 +83,7 @@ impl Session {
             Address::Unix(path) => {
                 Self::drive(Socket::Unix(connect_unix(path).await.map_err(unreachable)?), target).await
             }
-            Address::Http(authority) => {
+            Address::Http(authority) | Address::Https(authority) => {
                 let socket = TcpStream::connect(authority).await.map_err(unreachable)?;
                 socket.set_nodelay(true).map_err(unreachable)?;
                 Self::drive(Socket::Tcp(socket), target).await
@@ -409,7 +410,7 @@ impl Shared {
         }
     }
 
-    fn pump_once(&self, wire: MutexGuard<'_, Wire<Socket>>, cx: &Context<'_>) {
+    fn pump_once(&self, wire: MutexGuard<'_, Wire<MaybeTls<Socket>>>, cx: &Context<'_>) {
         let mut woken = Vec::new();
         if self.pump(wire, cx, &mut woken) {
             // It has ended, which is for the driver to tell.
@@ -421,7 +422,7 @@ impl Shared {
     }
 
     /// Moves the wire, and tells whether that has ended the session.
-    fn pump(&self, mut wire: MutexGuard<'_, Wire<Socket>>, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
+    fn pump(&self, mut wire: MutexGuard<'_, Wire<MaybeTls<Socket>>>, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
         let pumped = wire.pump(cx, &self.calls, woken);
         drop(wire);
         match pumped {

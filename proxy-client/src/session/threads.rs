@@ -24,6 +24,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
 use super::hello;
 use super::pipe::{Pipe, PipeIo};
+use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Asking, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
 use crate::error::{ConnectError, Error, Result};
@@ -71,7 +72,7 @@ pub struct Session {
 }
 
 struct Driven {
-    wire: Wire<PipeIo>,
+    wire: Wire<MaybeTls<PipeIo>>,
     /// For the thread that reads.
     buffer: Vec<u8>,
     /// The socket's receive timeout.
@@ -115,11 +116,13 @@ impl Session {
         };
         let socket: OwnedFd = match &target.address {
             Address::Unix(path) => connect_unix(path, target.connect_timeout).map_err(unreachable)?,
-            Address::Http(authority) => connect_tcp(authority, deadline).map_err(unreachable)?.into(),
+            Address::Http(authority) | Address::Https(authority) => {
+                connect_tcp(authority, deadline).map_err(unreachable)?.into()
+            }
         };
         let pipe = Arc::new(Pipe::new(socket));
         let (wire, calls, peer) =
-            block_on(&pipe, deadline, hello::open(PipeIo(pipe.clone()), target)).ok_or_else(late)??;
+            block_on(&pipe, deadline, hello::open(PipeIo::new(pipe.clone()), target)).ok_or_else(late)??;
         let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
         let session = Self { wire, calls, pipe, reading, peer, owner: Owner::this() };
@@ -329,8 +332,6 @@ impl Drop for Session {
         }
         self.calls.lock().say_goodbye();
         self.pump();
-        // An error means that the manager is gone.
-        let _ = rustix::net::shutdown(&self.pipe.socket, rustix::net::Shutdown::Write);
     }
 }
 
