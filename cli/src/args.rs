@@ -105,17 +105,6 @@ pub(crate) struct ServeArgs {
     #[arg(long, conflicts_with = "print_address")]
     pub(crate) print_config: bool,
 
-    /// The certificate to show on https:// addresses, in PEM, followed by those that it is signed with, if any.
-    ///
-    /// Clients of Holdfast need no certificate that others have signed: without this one is made on first start. It is kept
-    /// with its private key in the file tls.pem beside the authkey file, is valid for manager.internal, and never expires.
-    #[arg(long, value_name = "PATH", env = "HOLDFAST_CERTIFICATE_FILE", requires = "private_key")]
-    pub(crate) certificate: Option<PathBuf>,
-
-    /// The private key of --certificate, in PEM without a passphrase; readable by you alone
-    #[arg(long, value_name = "PATH", env = "HOLDFAST_PRIVATE_KEY_FILE", requires = "certificate")]
-    pub(crate) private_key: Option<PathBuf>,
-
     /// Print each address on a line of its own, once clients can connect, and nothing else on standard output
     #[arg(long)]
     pub(crate) print_address: bool,
