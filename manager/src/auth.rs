@@ -76,6 +76,11 @@ impl Gate {
         Self { authenticator, source, binding, state: Mutex::new(State::Untried), changed: Notify::new() }
     }
 
+    /// Whether the peer is reached through a network, whose breaking is not its end.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.source, Source::Host(_))
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         match *self.state.lock() {
             State::Untried | State::Challenged(_) => Verdict::Undecided,

@@ -9,6 +9,7 @@
 mod admission;
 mod auth;
 mod certificate;
+mod detached;
 mod engine;
 mod file_limit;
 mod health;

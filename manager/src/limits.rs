@@ -43,6 +43,10 @@ settings! {
         /// Bytes of replies that wait for one session's client to read them. At this mark the manager stops reading the
         /// session's calls.
         "max_outbound_bytes" outbound_bytes: usize as Size, = 256 << 10;
+        /// Bytes of replies of one session that are kept until its client says that it has them, so that they can be sent
+        /// again after its TCP connection broke. Beyond it the oldest are not kept, and a client that does not have them
+        /// cannot resume.
+        "max_replay_bytes" replay_bytes: usize as Size, = 8 << 20;
     }
 }
 

@@ -25,6 +25,9 @@ settings! {
         /// How long the host of a silent TCP peer has for a sign of life; the connection ends then. Whole multiples of
         /// two seconds count.
         "keepalive_timeout" keepalive_timeout: Duration as Span in 2000..=240_000, = Duration::from_secs(10);
+        /// How long a session waits for its client after its TCP connection broke; it is lost then. With 0ms it is lost at
+        /// once.
+        "session_grace" session_grace: Duration as Span in 0..=600_000, = Duration::from_secs(2);
         /// How long nothing is accepted after the system had no file descriptor for a connection, or no memory.
         "accept_pause" accept_pause: Duration as Span in 1..=60_000, = Duration::from_millis(100);
         /// Streams of one connection at once. Every call of a session is on one stream.

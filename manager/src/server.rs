@@ -184,6 +184,7 @@ impl Server {
         // The listeners go with their tasks, and the sockets' files with the listeners.
         accepting.shutdown().await;
         self.shared.stop.cancel();
+        self.shared.store.resumables.close();
         tracker.close();
         let drained = tokio::time::timeout(self.drain, tracker.wait()).await;
         // What is left on the other threads is dropped with their runtimes.

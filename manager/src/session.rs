@@ -23,6 +23,7 @@ use slab::Slab;
 use uuid::Uuid;
 
 use crate::admission::Admission;
+use crate::detached::Resumables;
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::registry::Registry;
@@ -40,6 +41,7 @@ pub(crate) struct Store {
     pub(crate) admission: Arc<Admission>,
     /// New at each start.
     pub(crate) incarnation: Uuid,
+    pub(crate) resumables: Resumables,
     sessions: AtomicUsize,
 }
 
@@ -52,6 +54,7 @@ impl Store {
             tokens: Tokens::new(limits.tokens),
             admission: Admission::new(limits.clone()),
             incarnation: Uuid::now_v7(),
+            resumables: Resumables::default(),
             sessions: AtomicUsize::new(0),
             limits,
         }
@@ -73,6 +76,8 @@ pub(crate) struct Session {
     named: HashMap<Box<str>, Held>,
     store: Arc<Store>,
     how: Ended,
+    /// Whether it is among those that can be resumed.
+    resumable: bool,
 }
 
 /// What a handle stands for.
@@ -102,12 +107,18 @@ impl Session {
             named: HashMap::new(),
             store: store.clone(),
             how: Ended::Lost,
+            resumable: false,
         })
     }
 
     /// The id of the session.
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// It is among those that can be resumed, until it ends.
+    pub(crate) fn be_resumable(&mut self) {
+        self.resumable = true;
     }
 
     /// The client said goodbye.
@@ -451,6 +462,9 @@ fn unknown_handle(handle: u32) -> Refusal {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.resumable {
+            self.store.resumables.remove(self.id);
+        }
         self.store.sessions.fetch_sub(1, Ordering::Relaxed);
         let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, handle)| handle.slot);
         let handles = handles.chain(std::mem::take(&mut self.named).into_values()).collect();

@@ -242,6 +242,13 @@ pub fn put_message<M: Message>(out: &mut BytesMut, message: &M) {
     message.encode_raw(out);
 }
 
+/// Appends a message that is bytes already, with its length prefix.
+pub fn put_bytes(out: &mut BytesMut, message: &[u8]) {
+    out.reserve(PREFIX + message.len());
+    head_of(message.len()).put(out);
+    out.extend_from_slice(message);
+}
+
 /// Reads one frame of a client, without its prefix.
 #[inline]
 pub fn read_client(message: &[u8]) -> Result<FromClient<'_>, Broken> {

@@ -5,6 +5,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::SendStream;
 
+use crate::sent::Sent;
+
 /// Frames that wait to leave on a stream.
 ///
 /// h2 would take everything at once and buffer it without bound; this hands it only what flow control and h2's own
@@ -12,12 +14,45 @@ use h2::SendStream;
 #[derive(Debug, Default)]
 pub struct Outbox {
     frames: BytesMut,
+    /// Where frames may have to be sent again.
+    sent: Option<Box<Sent>>,
 }
 
 /// A burst of small frames fits; an idle stream keeps no more.
 const RESERVE: usize = 4096;
 
 impl Outbox {
+    /// One that keeps what it has sent, until it is told that the other end has it. It costs a reference to each piece that
+    /// leaves, and no copy.
+    #[must_use]
+    pub fn keeping(sent: Sent) -> Self {
+        Self { frames: BytesMut::new(), sent: Some(Box::new(sent)) }
+    }
+
+    /// All frames up to this number are written by now. Without effect where nothing is kept.
+    #[inline]
+    pub fn mark(&mut self, number: u64) {
+        if let Some(sent) = &mut self.sent {
+            sent.mark(number, self.frames.len());
+        }
+    }
+
+    /// The other end has the frames up to this number. Without effect where nothing is kept.
+    #[inline]
+    pub fn forget(&mut self, number: u64) {
+        if let Some(sent) = &mut self.sent {
+            sent.forget(number);
+        }
+    }
+
+    /// All frames that the other end may not have, those among them that have not been sent: the number of the last one
+    /// before them, and their bytes. Frames without a number may be among them. `None` where nothing is kept.
+    pub fn take_kept(&mut self) -> Option<(u64, BytesMut)> {
+        let (forgotten, mut kept) = self.sent.take()?.into_parts();
+        kept.unsplit(std::mem::take(&mut self.frames));
+        Some((forgotten, kept))
+    }
+
     /// Where to append frames.
     pub fn frames(&mut self) -> &mut BytesMut {
         // A buffer that starts at nothing would grow three times for one reply.
@@ -53,7 +88,11 @@ impl Outbox {
                 };
             }
             let part = self.frames.split_to(capacity.min(self.frames.len()));
-            stream.send_data(part.freeze(), false)?;
+            let part = part.freeze();
+            if let Some(sent) = &mut self.sent {
+                sent.push(part.clone());
+            }
+            stream.send_data(part, false)?;
         }
         Poll::Ready(Ok(()))
     }

@@ -14,7 +14,7 @@ use holdfast_proto::ops;
 use holdfast_proto::scram::{Binding, ClientAwaitingChallenge, ClientAwaitingSignature, Nonce};
 use holdfast_proto::{
     BeginRequest, BeginResponse, CONNECT_PATH, Call, ClientFrame, FinishRequest, FinishResponse, Hello, PROTOCOL,
-    Reply, ServerFrame, TOKEN_METADATA, Welcome, client_frame, reply, server_frame,
+    Reply, Resume, ServerFrame, TOKEN_METADATA, Welcome, client_frame, reply, server_frame,
 };
 use http::{HeaderMap, Request};
 use prost::Message;
@@ -180,6 +180,9 @@ impl Raw {
         Ok(Stream::new(send, Body::Awaited(response)))
     }
 
+    /// Cuts the connection, as a network does that breaks: nothing is said before.
+    pub fn cut(self) {}
+
     /// Waits until the manager has closed the connection.
     pub async fn closed(mut self) {
         within("the manager closes the connection", &mut self.connection).await.unwrap();
@@ -253,6 +256,11 @@ impl Stream {
         self.send.send_data(Bytes::new(), true).unwrap();
     }
 
+    /// Resets the stream.
+    pub fn reset(&mut self) {
+        self.send.send_reset(h2::Reason::CANCEL);
+    }
+
     /// Sends a frame.
     pub async fn say(&mut self, received: u64, frame: Option<client_frame::Frame>) {
         let mut bytes = BytesMut::new();
@@ -263,10 +271,29 @@ impl Stream {
 
     /// Says Hello, and waits for Welcome.
     pub async fn hello(&mut self) -> Welcome {
-        let hello = Hello { protocol: PROTOCOL, name: "raw".to_owned() };
-        self.say(0, Some(client_frame::Frame::Hello(hello))).await;
-        match self.next().await.unwrap() {
-            server_frame::Frame::Welcome(welcome) => welcome,
+        self.hello_as(0, Hello::default()).await.unwrap()
+    }
+
+    /// Says Hello, and that the session may be resumed, and waits for Welcome.
+    pub async fn hello_resumable(&mut self) -> Welcome {
+        self.hello_as(0, Hello { resumable: true, ..Hello::default() }).await.unwrap()
+    }
+
+    /// Resumes a session of which this many replies have come, and waits for Welcome. Calls go on after those that the
+    /// manager has.
+    pub async fn resume(&mut self, welcome: &Welcome, received: u64) -> Result<Welcome, Ended> {
+        let resume = Resume { session: welcome.session.clone(), resumption: welcome.resumption.clone() };
+        let resumed = self.hello_as(received, Hello { resume: Some(resume), ..Hello::default() }).await?;
+        self.sequence = resumed.calls_received;
+        self.received = received;
+        Ok(resumed)
+    }
+
+    async fn hello_as(&mut self, received: u64, hello: Hello) -> Result<Welcome, Ended> {
+        let hello = Hello { protocol: PROTOCOL, name: "raw".to_owned(), ..hello };
+        self.say(received, Some(client_frame::Frame::Hello(hello))).await;
+        match self.next().await? {
+            server_frame::Frame::Welcome(welcome) => Ok(welcome),
             other => panic!("not Welcome, but {other:?}"),
         }
     }

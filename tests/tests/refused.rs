@@ -340,7 +340,7 @@ async fn nothing_is_applied_after_a_goodbye() {
 }
 
 fn hello(protocol: u32, name: &str) -> client_frame::Frame {
-    client_frame::Frame::Hello(Hello { protocol, name: name.to_owned() })
+    client_frame::Frame::Hello(Hello { protocol, name: name.to_owned(), ..Hello::default() })
 }
 
 /// A stream on which the first thing that is said is wrong, and how it ends.

@@ -329,7 +329,7 @@ async fn a_stream_alone_shares_its_session_with_calls_that_come_later() {
     // Before Hello there is a stream and no session.
     let create = CreateRequest { kind: dict::KIND, spec: Bytes::new() };
     let dict = raw.ask(Rpc::to(""), &create).await.handle;
-    let hello = Hello { protocol: PROTOCOL, name: "raw".to_owned() };
+    let hello = Hello { protocol: PROTOCOL, name: "raw".to_owned(), ..Hello::default() };
     stream.say(0, Some(client_frame::Frame::Hello(hello))).await;
     stream.next().await.unwrap();
     assert_eq!(stream.ask(dict, &DictLenRequest {}).await.unwrap().len, 0);

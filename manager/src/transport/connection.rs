@@ -24,13 +24,14 @@ use tonic::service::Routes;
 use super::metadata;
 use super::services::{self, Budget};
 use super::session_cell::SessionCell;
-use super::session_stream::SessionStream;
+use super::session_stream::{Grace, SessionStream};
 use super::status::{self, refuse, refuse_http};
 use super::tls;
 use super::unary::Calls;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Gate, Source, Verdict};
 use crate::certificate::Certificate;
+use crate::detached::Release;
 use crate::network::Network;
 use crate::session::Store;
 
@@ -258,7 +259,22 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let response = response.body(()).expect("a constant response");
         if let Ok(send) = respond.send_response(response, false) {
             self.had_stream = true;
-            self.stream = Some(SessionStream::new(request.into_body(), send, self.shared.store.limits.clone()));
+            let limits = self.shared.store.limits.clone();
+            self.stream = Some(SessionStream::new(request.into_body(), send, limits, self.grace()));
+        }
+    }
+
+    /// How a session outlives this connection. The end of a Unix socket is that of the process behind it.
+    fn grace(&self) -> Option<Grace> {
+        let time = self.shared.network.session_grace;
+        let release = || Release::new(self.wakes.waker(Side::Rare).clone());
+        (self.gate.is_remote() && !time.is_zero()).then(|| Grace { time, release: release() })
+    }
+
+    /// The connection is lost: what can outlive it waits for another one.
+    fn detach(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.detach(&mut self.session);
         }
     }
 
@@ -279,6 +295,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Handles what is rarely due. `Ready` when the connection must end now.
     fn poll_rare(&mut self) -> Poll<()> {
+        if self.stream.as_ref().is_some_and(SessionStream::is_claimed) {
+            self.detach();
+            return Poll::Ready(());
+        }
         let waker = self.wakes.waker(Side::Rare).clone();
         while let Poll::Ready(due) = self.rare.poll(&mut Context::from_waker(&waker), self.gate.verdict()) {
             match due {
@@ -328,6 +348,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             if this.poll_h2().is_ready() {
                 // What came before the end still counts, a goodbye most of all.
                 this.poll_session();
+                this.detach();
                 return Poll::Ready(());
             }
             this.wakes.take(Side::Stream);

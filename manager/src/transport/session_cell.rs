@@ -49,6 +49,26 @@ impl SessionCell {
         }
     }
 
+    /// Whether there has been no session yet.
+    pub(super) fn is_unopened(&self) -> bool {
+        matches!(self.state, State::Unopened)
+    }
+
+    /// Goes on with a session that another connection had. There must have been none yet.
+    pub(super) fn adopt(&mut self, session: Session) -> &mut Session {
+        debug_assert!(self.is_unopened(), "a connection has one session in its life");
+        self.state = State::Open(session);
+        self.get().expect("it was just put there")
+    }
+
+    /// Takes the session away, for another connection.
+    pub(super) fn take(&mut self) -> Option<Session> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Open(session) => Some(session),
+            State::Unopened | State::Ended => None,
+        }
+    }
+
     /// Ends the session, for good.
     pub(super) fn end(&mut self) {
         self.state = State::Ended;

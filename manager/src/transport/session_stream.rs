@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{self, Broken, CallFrame, ClientSays, Deframer, FromClient};
-use holdfast_proto::{CONNECT_PATH, Goodbye, Hello, PROTOCOL, ServerFrame, Welcome, server_frame};
-use holdfast_stream::Outbox;
+use holdfast_proto::{CONNECT_PATH, Goodbye, Hello, PROTOCOL, Resume, ServerFrame, Welcome, server_frame};
+use holdfast_stream::{Outbox, Sent};
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 use super::session_cell::SessionCell;
 use super::status::{self, trailers};
+use crate::detached::{Claim, Detached, Release, Resumption};
 use crate::limits::Limits;
 
 /// How many frames are handled before other connections of the same thread get their turn.
@@ -32,6 +35,16 @@ pub(super) struct SessionStream {
     state: State,
     limits: Arc<Limits>,
     count: Count,
+    /// How sessions on this connection outlive it. `None` where none does: the end of a Unix socket is that of a process.
+    grace: Option<Grace>,
+    /// The session outlives this connection.
+    resumable: bool,
+}
+
+/// How a session outlives its connection.
+pub(super) struct Grace {
+    pub(super) time: Duration,
+    pub(super) release: Arc<Release>,
 }
 
 /// How far the calls of a stream have come.
@@ -48,6 +61,8 @@ struct Count {
 enum State {
     /// Nothing has come yet.
     Silent,
+    /// The client goes on with a session that another connection may yet have.
+    Resuming(Box<Claim>),
     /// The client has said who it is, and the session of the connection is open.
     Open,
     /// Nothing more is applied; the status is sent when the outbox is empty.
@@ -57,7 +72,7 @@ enum State {
 }
 
 impl SessionStream {
-    pub(super) fn new(recv: RecvStream, send: SendStream<Bytes>, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(recv: RecvStream, send: SendStream<Bytes>, limits: Arc<Limits>, grace: Option<Grace>) -> Self {
         Self {
             recv,
             send,
@@ -66,6 +81,8 @@ impl SessionStream {
             state: State::Silent,
             limits,
             count: Count::default(),
+            grace,
+            resumable: false,
         }
     }
 
@@ -73,8 +90,11 @@ impl SessionStream {
     ///
     /// The session of the connection ends when the stream has nothing more to say for it, before the stream itself.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Poll<()> {
-        if self.poll_frames(cx, session).is_err() {
+        if let Err(error) = self.poll_frames(cx, session) {
             // The client is gone: there is nobody to tell.
+            if !self.is_reset(cx, &error) {
+                self.detach(session);
+            }
             self.state = State::Ended;
         }
         if matches!(self.state, State::Ending(_) | State::Ended) {
@@ -94,7 +114,7 @@ impl SessionStream {
                 return;
             }
         }
-        if matches!(self.state, State::Silent | State::Open) {
+        if matches!(self.state, State::Silent | State::Resuming(_) | State::Open) {
             let goodbye = Goodbye { message: "the manager is being stopped".to_owned() };
             self.say(server_frame::Frame::Goodbye(goodbye));
             self.end(Status::ok(""));
@@ -102,15 +122,52 @@ impl SessionStream {
         session.end();
     }
 
+    /// Whether another connection resumes the session, so that this one must let go of it.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.grace.as_ref().is_some_and(|grace| grace.release.is_wanted())
+    }
+
+    /// The connection is lost, or another one resumes its session. A session that outlives it waits to be resumed; any other
+    /// is left as it is.
+    pub(super) fn detach(&mut self, session: &mut SessionCell) {
+        if !self.resumable || !matches!(self.state, State::Open) {
+            return;
+        }
+        self.state = State::Ended;
+        let (Some(grace), Some((forgotten, replies))) = (&self.grace, self.outbox.take_kept()) else { return };
+        let store = session.store().clone();
+        if let Some(session) = session.take() {
+            tracing::debug!(session = %session.id(), "a session lost its connection");
+            let Count { sequence, received, replied } = self.count;
+            let detached = Detached { session, sequence, received, replied, forgotten, replies };
+            store.resumables.detach(Box::new(detached), &store, grace.time);
+        }
+    }
+
+    /// Whether the client has reset the stream, rather than lost the connection.
+    fn is_reset(&mut self, cx: &mut Context<'_>, error: &h2::Error) -> bool {
+        if error.is_reset() {
+            return true;
+        }
+        // Who could not send is not told why; who reads is.
+        while let Poll::Ready(Some(read)) = self.recv.poll_data(cx) {
+            if let Err(error) = read {
+                return error.is_reset();
+            }
+        }
+        false
+    }
+
     /// Reads, applies and replies, until there is nothing to read, the client must read first, or others must have
     /// their turn. An error means that the connection or the stream is gone.
     fn poll_frames(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Result<(), h2::Error> {
         let mut frames = 0;
-        while matches!(self.state, State::Silent | State::Open) {
-            if self.outbox.len() >= self.limits.outbound_bytes
-                && self.outbox.poll_flush(cx, &mut self.send)?.is_pending()
-            {
+        while matches!(self.state, State::Silent | State::Resuming(_) | State::Open) {
+            if self.outbox.len() >= self.limits.outbound_bytes && self.poll_flush(cx)?.is_pending() {
                 return Ok(());
+            }
+            if matches!(self.state, State::Resuming(_)) && self.poll_resume(cx, session).is_pending() {
+                break;
             }
             if frames == FRAMES_AT_ONCE {
                 cx.waker().wake_by_ref();
@@ -131,9 +188,15 @@ impl SessionStream {
             }
         }
         // Nothing waits for the result: what cannot leave now is tried again when there is room.
-        let _ = self.outbox.poll_flush(cx, &mut self.send)?;
+        let _ = self.poll_flush(cx)?;
         self.outbox.shrink();
         Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        self.outbox.mark(self.count.replied);
+        self.outbox.forget(self.count.received);
+        self.outbox.poll_flush(cx, &mut self.send)
     }
 
     /// Handles the next whole frame, if one has come. An error ends the stream.
@@ -151,7 +214,12 @@ impl SessionStream {
             return Ok(true);
         }
         let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
-        self.count.note_received(received)?;
+        if let (State::Silent, Some(ClientSays::Hello(Hello { resume: Some(_), .. }))) = (&self.state, &frame) {
+            // It counts the replies of the session, which is not here yet.
+            self.count.received = received;
+        } else {
+            self.count.note_received(received)?;
+        }
         match (&self.state, frame) {
             (State::Open, Some(ClientSays::Call(call))) => {
                 let session = session.get().expect("an open stream has a session");
@@ -170,7 +238,7 @@ impl SessionStream {
             (State::Open, Some(ClientSays::Hello(_))) => {
                 return Err(Status::failed_precondition("only the first frame of a session may be Hello"));
             }
-            (State::Ending(_) | State::Ended, _) => {}
+            (State::Resuming(_) | State::Ending(_) | State::Ended, _) => {}
         }
         Ok(true)
     }
@@ -185,18 +253,90 @@ impl SessionStream {
         if hello.name.len() > 128 {
             return Err(Status::invalid_argument("the name of a client has at most 128 bytes"));
         }
-        let incarnation = session.store().incarnation;
+        if let Some(resume) = &hello.resume {
+            return self.begin_resume(resume, session);
+        }
+        let store = session.store().clone();
         let session = session.open().map_err(|refusal| status::of(&refusal, CONNECT_PATH))?;
-        tracing::debug!(session = %session.id(), client = hello.name, "a session opened");
+        let id = session.id();
+        tracing::debug!(session = %id, client = hello.name, "a session opened");
+        let grace = self.grace.as_ref().filter(|_| hello.resumable);
+        let resumption = grace.and_then(|grace| store.resumables.add(session, grace.release.clone()));
+        if resumption.is_some() {
+            self.be_resumable();
+        }
+        self.state = State::Open;
+        self.welcome(id, store.incarnation, resumption.as_ref());
+        Ok(())
+    }
+
+    fn be_resumable(&mut self) {
+        self.resumable = true;
+        self.outbox = Outbox::keeping(Sent::new(self.count.received, self.limits.replay_bytes));
+    }
+
+    fn welcome(&mut self, session: Uuid, incarnation: Uuid, resumption: Option<&Resumption>) {
+        let grace = self.grace.as_ref().filter(|_| resumption.is_some());
         let limits = &self.limits;
         let welcome = Welcome {
-            session: session.id().as_bytes().to_vec(),
+            session: session.as_bytes().to_vec(),
             incarnation: incarnation.as_bytes().to_vec(),
             calls_in_flight: limits.calls_in_flight,
             frame_bytes: u32::try_from(limits.frame_bytes()).unwrap_or(u32::MAX),
+            resumption: resumption.map(|resumption| resumption.to_vec()).unwrap_or_default(),
+            grace_ms: grace.map_or(0, |grace| u32::try_from(grace.time.as_millis()).unwrap_or(u32::MAX)),
+            calls_received: self.count.sequence,
         };
-        self.state = State::Open;
         self.say(server_frame::Frame::Welcome(welcome));
+    }
+
+    fn begin_resume(&mut self, resume: &Resume, session: &SessionCell) -> Result<(), Status> {
+        if !session.is_unopened() {
+            let problem =
+                "this connection has a session already, which a unary call opened: resume on another connection";
+            return Err(Status::failed_precondition(problem));
+        }
+        let id = Uuid::from_slice(&resume.session);
+        let (Ok(id), Ok(resumption), Some(_)) = (id, Resumption::try_from(&*resume.resumption), &self.grace) else {
+            return Err(over());
+        };
+        self.state = State::Resuming(Box::new(Claim::new(id, resumption)));
+        Ok(())
+    }
+
+    /// Goes on with the session that the client has named, once the connection that has it has let go of it.
+    fn poll_resume(&mut self, cx: &Context<'_>, session: &mut SessionCell) -> Poll<()> {
+        let (State::Resuming(claim), Some(grace)) = (&mut self.state, &self.grace) else { return Poll::Ready(()) };
+        // A unary call may have come meanwhile.
+        let claimed = if session.is_unopened() {
+            match session.store().resumables.poll_claim(cx, claim, &grace.release) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(claimed) => claimed,
+            }
+        } else {
+            None
+        };
+        let resumption = claim.resumption;
+        match claimed.ok_or_else(over).and_then(|detached| self.resume(*detached, &resumption, session)) {
+            Ok(()) => self.state = State::Open,
+            Err(status) => self.end(status),
+        }
+        Poll::Ready(())
+    }
+
+    /// Puts a session, and the replies that its client does not have, in the place of what was here. An error ends it.
+    fn resume(&mut self, detached: Detached, resumption: &Resumption, session: &mut SessionCell) -> Result<(), Status> {
+        let mut count = Count { sequence: detached.sequence, received: detached.received, replied: detached.replied };
+        let received = self.count.received;
+        count.note_received(received)?;
+        let missing = detached.replies_after(received).ok_or_else(over)?;
+        self.count = count;
+        self.be_resumable();
+        let incarnation = session.store().incarnation;
+        let id = session.adopt(detached.session).id();
+        tracing::debug!(session = %id, "a session was resumed");
+        self.welcome(id, incarnation, Some(resumption));
+        self.outbox.frames().unsplit(missing);
         Ok(())
     }
 
@@ -268,6 +408,11 @@ impl Count {
         self.replied += 1;
         Ok(())
     }
+}
+
+/// Nothing tells which of the reasons it is: who does not know the secret learns nothing.
+fn over() -> Status {
+    Status::not_found("the session is over, or is none that this connection can resume: open a new one")
 }
 
 fn broken(broken: Broken) -> Status {

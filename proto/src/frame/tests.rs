@@ -117,9 +117,15 @@ fn replies_of_all_lengths_are_written_as_prost_does() {
 
 #[test]
 fn the_other_frames_are_read() {
-    let hello = Hello { protocol: 1, name: "worker".into() };
+    let hello = Hello { protocol: 1, name: "worker".into(), ..Hello::default() };
     let goodbye = Goodbye { message: "done".into() };
-    let welcome = Welcome { session: vec![1; 16], incarnation: vec![2; 16], calls_in_flight: 3, frame_bytes: 4 };
+    let welcome = Welcome {
+        session: vec![1; 16],
+        incarnation: vec![2; 16],
+        calls_in_flight: 3,
+        frame_bytes: 4,
+        ..Welcome::default()
+    };
     let client = |frame| ClientFrame { received: 7, frame }.encode_to_vec();
     let server = |frame| ServerFrame { frame: Some(frame) }.encode_to_vec();
     let read =

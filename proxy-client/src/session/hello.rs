@@ -95,7 +95,7 @@ impl Talk<'_> {
     async fn begin(&self, mut sender: SendRequest<Bytes>) -> Result<Begun, ConnectError> {
         let token = self.authenticate(&mut sender).await?;
         let (mut recv, mut send) = self.connect(&mut sender, &token).await?;
-        let hello = Hello { protocol: PROTOCOL, name: self.target.name.clone() };
+        let hello = Hello { protocol: PROTOCOL, name: self.target.name.clone(), ..Hello::default() };
         let mut out = BytesMut::new();
         frame::put_client(&mut out, &ClientFrame { received: 0, frame: Some(client_frame::Frame::Hello(hello)) });
         send.send_data(out.freeze(), false).map_err(|error| self.broken(&error))?;
