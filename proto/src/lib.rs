@@ -51,6 +51,9 @@ pub const HANDLE_METADATA: &str = "holdfast-handle";
 /// The metadata key under which a unary call is told its index, in decimal, among the trailers.
 pub const INDEX_METADATA: &str = "holdfast-index";
 
+/// The metadata that tells the incarnation of the manager where a session was not resumed: 16 bytes.
+pub const INCARNATION_METADATA: &str = "holdfast-incarnation-bin";
+
 /// All that the `.proto` files say, as an encoded `google.protobuf.FileDescriptorSet`, with what they import.
 #[cfg(feature = "grpc")]
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

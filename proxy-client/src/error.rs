@@ -42,8 +42,8 @@ pub enum Error {
         /// How long it waited in line.
         timeout: Duration,
     },
-    /// The session has ended: the manager stopped or was killed, or the connection was cut. A call that had no answer
-    /// may or may not have been applied. Every proxy of the session fails with this from now on; connect again.
+    /// The session has ended: the manager stopped, was killed or was started anew, or the connection was cut and, over TCP,
+    /// no other took its place within the session's grace. A call that had no answer may or may not have been applied. Every proxy of the session fails with this from now on; connect again.
     #[error(
         "the session with the manager at {address} has ended: {cause}; connect again, and look whether a call without an answer was applied"
     )]

@@ -8,6 +8,7 @@ mod by_number;
 mod calls;
 mod hello;
 mod pipe;
+mod resume;
 mod socket;
 pub(crate) mod tasks;
 pub(crate) mod threads;
@@ -118,6 +119,19 @@ pub struct PeerInfo(pub(crate) Arc<Peer>);
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) cause: String,
+    /// Only the connection is lost: the session may go on over another one.
+    pub(crate) is_loss: bool,
+}
+
+impl End {
+    /// One that no other connection helps against.
+    pub(crate) fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_loss: false }
+    }
+
+    fn loss(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_loss: true }
+    }
 }
 
 impl Peer {

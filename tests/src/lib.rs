@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
 
+mod cutter;
 mod manager;
 mod process;
 mod raw;
@@ -18,6 +19,7 @@ mod tls;
 mod wait;
 mod witness;
 
+pub use cutter::{Cut, Cutter};
 pub use manager::{Manager, Setup};
 pub use process::Process;
 pub use raw::{Ended, Raw, Stream, call, handshake};

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use holdfast::{Address, Authkey, Options, blocking};
-use holdfast_proto::place::{create_private_file, read_authkey_file};
+use holdfast_proto::place::{create_private_file, read_authkey_file, write_authkey_file};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -18,13 +18,14 @@ pub struct Setup {
     /// The kinds of addresses.
     listen: Vec<&'static str>,
     certificate: Option<String>,
+    authkey: Option<Authkey>,
 }
 
 impl Setup {
     /// The usual limits, on a Unix socket.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), listen: vec!["unix"], certificate: None }
+        Self { program: program.into(), arguments: Vec::new(), listen: vec!["unix"], certificate: None, authkey: None }
     }
 
     /// Sets a limit, by its name.
@@ -74,12 +75,22 @@ impl Setup {
         self
     }
 
+    /// Has this authkey instead of one of its own: as if the manager that had it were started anew.
+    #[must_use]
+    pub fn authkey(mut self, authkey: Authkey) -> Self {
+        self.authkey = Some(authkey);
+        self
+    }
+
     /// Starts it, and returns when clients can connect.
     #[must_use]
     pub fn start(self) -> Manager {
         let folder = tempfile::Builder::new().prefix("holdfast-test-").tempdir().unwrap();
         if let Some(pem) = &self.certificate {
             create_private_file(&folder.path().join("tls.pem"), pem.as_bytes()).unwrap();
+        }
+        if let Some(authkey) = &self.authkey {
+            write_authkey_file(&folder.path().join("authkey"), authkey).unwrap();
         }
         let mut command = Command::new(&self.program);
         command.arg("serve").arg(folder.path()).arg(self.listen.join(",")).args(&self.arguments);

@@ -220,17 +220,20 @@ async fn after_the_grace_a_session_is_over() {
 
 #[tokio::test]
 async fn a_session_that_was_resumed_in_time_has_its_grace_anew() {
-    let manager = start("600ms");
+    let manager = start("2s");
+    let observer_raw = connect(&manager, 0).await;
+    let mut observer = observer_raw.session().await;
     let (raw, _, welcome, dict) = with_dict(&manager).await;
     raw.cut();
     let (raw, mut stream, resumed) = resume(&manager, &welcome, 1).await;
     resumed.unwrap();
-    // The first grace is over while the session has a connection again.
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    // One that breaks later is over; so the first grace has passed while the session had a connection again.
+    let (later, _, _, _) = with_dict(&manager).await;
+    later.cut();
+    until_sessions(&mut observer, 2).await;
     stream.call(dict, &add_one()).await;
     assert_eq!(sum(&mut stream).await, (2, 1));
-    drop(stream);
-    raw.cut();
+    drop(raw);
 }
 
 #[tokio::test]

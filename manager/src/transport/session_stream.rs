@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{self, Broken, CallFrame, ClientSays, Deframer, FromClient};
-use holdfast_proto::{CONNECT_PATH, Goodbye, Hello, PROTOCOL, Resume, ServerFrame, Welcome, server_frame};
+use holdfast_proto::{
+    CONNECT_PATH, Goodbye, Hello, INCARNATION_METADATA, PROTOCOL, Resume, ServerFrame, Welcome, server_frame,
+};
 use holdfast_stream::{Outbox, Sent};
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -298,7 +301,7 @@ impl SessionStream {
         }
         let id = Uuid::from_slice(&resume.session);
         let (Ok(id), Ok(resumption), Some(_)) = (id, Resumption::try_from(&*resume.resumption), &self.grace) else {
-            return Err(over());
+            return Err(over(session.store().incarnation));
         };
         self.state = State::Resuming(Box::new(Claim::new(id, resumption)));
         Ok(())
@@ -317,7 +320,9 @@ impl SessionStream {
             None
         };
         let resumption = claim.resumption;
-        match claimed.ok_or_else(over).and_then(|detached| self.resume(*detached, &resumption, session)) {
+        let incarnation = session.store().incarnation;
+        match claimed.ok_or_else(|| over(incarnation)).and_then(|detached| self.resume(*detached, &resumption, session))
+        {
             Ok(()) => self.state = State::Open,
             Err(status) => self.end(status),
         }
@@ -329,10 +334,10 @@ impl SessionStream {
         let mut count = Count { sequence: detached.sequence, received: detached.received, replied: detached.replied };
         let received = self.count.received;
         count.note_received(received)?;
-        let missing = detached.replies_after(received).ok_or_else(over)?;
+        let incarnation = session.store().incarnation;
+        let missing = detached.replies_after(received).ok_or_else(|| over(incarnation))?;
         self.count = count;
         self.be_resumable();
-        let incarnation = session.store().incarnation;
         let id = session.adopt(detached.session).id();
         tracing::debug!(session = %id, "a session was resumed");
         self.welcome(id, incarnation, Some(resumption));
@@ -410,9 +415,13 @@ impl Count {
     }
 }
 
-/// Nothing tells which of the reasons it is: who does not know the secret learns nothing.
-fn over() -> Status {
-    Status::not_found("the session is over, or is none that this connection can resume: open a new one")
+/// Nothing tells which of the reasons it is: who does not know the secret learns nothing. The incarnation tells every client
+/// whether the manager is still the same.
+fn over(incarnation: Uuid) -> Status {
+    let mut status =
+        Status::not_found("the session is over, or is none that this connection can resume: open a new one");
+    status.metadata_mut().insert_bin(INCARNATION_METADATA, MetadataValue::from_bytes(incarnation.as_bytes()));
+    status
 }
 
 fn broken(broken: Broken) -> Status {

@@ -5,13 +5,13 @@ use std::mem;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use holdfast_proto::datum::Reference;
-use holdfast_proto::frame;
+use holdfast_proto::frame::{self, CallFrame, ClientSays, Deframer};
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
-    ClientFrame, CloseRequest, CreateRequest, CreateResponse, Goodbye, OpenRequest, Refusal, TakeUpRequest, Welcome,
-    client_frame,
+    Call, ClientFrame, CloseRequest, CreateRequest, CreateResponse, Goodbye, OpenRequest, Refusal, TakeUpRequest,
+    Welcome, client_frame,
 };
 use prost::Message;
 
@@ -414,6 +414,48 @@ impl Calls {
         Ok(())
     }
 
+    /// Of the last call that was written.
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How many replies have come in this session.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether the client has said goodbye, or is about to.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::Not
+    }
+
+    /// The session goes on over another connection, and the manager has the calls up to this one. Those after it are put
+    /// at the front of what is to be sent: of `kept`, which was sent before, and of what has not been sent. Each says anew
+    /// how many replies have come: that number must not fall.
+    pub(super) fn resend(&mut self, kept: BytesMut, calls_received: u64) -> Result<(), String> {
+        let unsent = mem::take(&mut self.outbox);
+        let mut next = calls_received + 1;
+        for frames in [kept, unsent] {
+            let mut deframer = Deframer::new(usize::MAX);
+            deframer.push(frames.freeze());
+            while let Some(message) = deframer.next().map_err(|error| error.to_string())? {
+                let frame = frame::read_client(message).map_err(|error| error.to_string())?.frame;
+                let Some(ClientSays::Call(CallFrame { sequence, handle, op, request })) = frame else { continue };
+                if sequence == next {
+                    let call = Call { sequence, handle, op, request: Bytes::copy_from_slice(request) };
+                    let frame = Some(client_frame::Frame::Call(call));
+                    frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame });
+                    next += 1;
+                }
+            }
+        }
+        if next != self.sequence + 1 {
+            let problem = format!("the manager has the calls up to {calls_received} of {}", self.sequence);
+            return Err(format!("{problem}, and those after it are not here any more"));
+        }
+        Ok(())
+    }
+
     /// Whether a driver has something to send.
     pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || !self.closing.is_empty() || self.leaving == Leaving::Wanted
@@ -585,6 +627,7 @@ impl Calls {
 mod tests {
     use holdfast_proto::DictLenRequest;
 
+    use super::super::Body;
     use super::*;
 
     fn calls() -> Calls {
@@ -618,6 +661,33 @@ mod tests {
         let mut calls = calls();
         ask(&mut calls, Patience::For(Duration::from_secs(3600)));
         assert!(calls.deadline().is_some());
+    }
+
+    #[test]
+    fn what_the_manager_does_not_have_is_sent_again_with_what_has_come_by_now() {
+        let mut calls = calls();
+        let asked: Vec<Asked> = (0..4).map(|_| ask(&mut calls, Patience::Endless)).collect();
+        let mut sent = BytesMut::new();
+        calls.take_output(&mut sent, &mut Vec::new());
+        ask(&mut calls, Patience::Endless);
+        let reply = Reply { index: 0, body: Body::keep(&[], &Bytes::new()), delivered: Box::default() };
+        calls.answer(asked[0].0, Ok(reply), &mut Vec::new()).expect("it was asked");
+
+        calls.resend(sent.clone(), 2).expect("all that is missing is here");
+        let mut again = BytesMut::new();
+        calls.take_output(&mut again, &mut Vec::new());
+        let mut deframer = Deframer::new(1000);
+        deframer.push(again.freeze());
+        for expected in 3..=5 {
+            let message = deframer.next().expect("frames").expect("one more");
+            let again = frame::read_client(message).expect("a frame");
+            let Some(ClientSays::Call(call)) = again.frame else { panic!("not a call, but {again:?}") };
+            assert_eq!((again.received, call.sequence, call.handle), (1, expected, 1));
+        }
+        assert_eq!(deframer.next(), Ok(None));
+
+        assert!(calls.resend(BytesMut::new(), 2).is_err(), "nobody could send what is missing");
+        assert!(calls.resend(sent, 6).is_err(), "nobody has made so many calls");
     }
 
     #[test]

@@ -12,14 +12,16 @@ use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{self, Deframer, FromServer};
 use holdfast_proto::scram::{Binding, ClientAwaitingChallenge, Failure, Nonce};
 use holdfast_proto::{
-    BeginRequest, BeginResponse, CONNECT_PATH, ClientFrame, FinishRequest, FinishResponse, Hello, PROTOCOL,
-    TOKEN_METADATA, Welcome, client_frame,
+    BeginRequest, BeginResponse, CONNECT_PATH, ClientFrame, FinishRequest, FinishResponse, Hello, INCARNATION_METADATA,
+    PROTOCOL, Resume, TOKEN_METADATA, Welcome, client_frame,
 };
+use holdfast_stream::{Outbox, Sent};
 use http::{HeaderMap, Request};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::calls::Calls;
+use super::resume::{Attempt, Resumption};
 use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Peer, Target};
@@ -36,14 +38,55 @@ const STREAM_WINDOW: u32 = 1 << 20;
 
 const UNAUTHENTICATED: i32 = 16;
 const RESOURCE_EXHAUSTED: i32 = 8;
+const NOT_FOUND: i32 = 5;
+
+/// A stream on which the manager has said Welcome.
+pub(super) struct Opened<Io> {
+    pub(super) wire: Wire<Io>,
+    pub(super) welcome: Welcome,
+}
+
+/// The session that was to be resumed is over.
+#[derive(Debug)]
+pub(super) struct Over {
+    /// Of the manager that says so.
+    pub(super) incarnation: Option<Vec<u8>>,
+}
+
+/// A session, as its driver needs it.
+pub(super) struct Begin<Io> {
+    pub(super) wire: Wire<Io>,
+    pub(super) calls: Calls,
+    pub(super) peer: Arc<Peer>,
+    /// How it goes on after a broken connection, if it can.
+    pub(super) resumption: Option<Resumption>,
+}
 
 /// Opens a session over a socket that is connected.
-pub(super) async fn open<Io>(io: Io, target: &Target) -> Result<(Wire<MaybeTls<Io>>, Calls, Arc<Peer>), ConnectError>
+pub(super) async fn open<Io>(io: Io, target: &Target) -> Result<Begin<MaybeTls<Io>>, ConnectError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let protocol = |cause: &str| ConnectError::Protocol { address: target.address.clone(), cause: cause.to_owned() };
+    let opened = open_stream(io, target, None).await?;
+    let Opened { mut wire, welcome } = opened.map_err(|_| protocol("it knows no session, and was asked for none"))?;
+    let incarnation =
+        <[u8; 16]>::try_from(&*welcome.incarnation).map_err(|_| protocol("its incarnation is not a UUID"))?;
+    let resumption = Resumption::new(target, &welcome);
+    if resumption.is_some() {
+        wire.outbox = Outbox::keeping(Sent::new(0, usize::MAX));
+    }
+    let peer = Arc::new(Peer { address: target.address.clone(), incarnation });
+    Ok(Begin { wire, calls: Calls::new(&welcome), peer, resumption })
+}
+
+/// Opens the stream of a session: of a new one, or of one that goes on and in which so many replies have come.
+pub(super) async fn open_stream<Io>(io: Io, target: &Target, resume: Option<(Resume, u64)>) -> Attempt<MaybeTls<Io>>
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (io, binding) = MaybeTls::open(io, target).await?;
-    let talk = Talk { target, binding };
+    let talk = Talk { target, binding, resume };
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -67,14 +110,13 @@ where
         })
         .await?
     };
-    let Begun { sender, send, recv, mut deframer, welcome } = begun;
-    let incarnation =
-        <[u8; 16]>::try_from(&*welcome.incarnation).map_err(|_| talk.protocol("its incarnation is not a UUID"))?;
+    let Begun { sender, send, recv, mut deframer, welcome } = match begun {
+        Ok(begun) => begun,
+        Err(over) => return Ok(Err(over)),
+    };
     // A reply holds one value, which came in a frame, or a page and one value.
     deframer.set_limit(welcome.frame_bytes as usize + PAGE_BYTES_MAX);
-    let calls = Calls::new(&welcome);
-    let peer = Peer { address: target.address.clone(), incarnation };
-    Ok((Wire::new(connection, sender, send, recv, deframer), calls, Arc::new(peer)))
+    Ok(Ok(Opened { wire: Wire::new(connection, sender, send, recv, deframer), welcome }))
 }
 
 struct Begun {
@@ -89,15 +131,19 @@ struct Talk<'a> {
     target: &'a Target,
     /// What the proofs are bound to.
     binding: Binding,
+    /// Which session goes on, and how many of its replies have come.
+    resume: Option<(Resume, u64)>,
 }
 
 impl Talk<'_> {
-    async fn begin(&self, mut sender: SendRequest<Bytes>) -> Result<Begun, ConnectError> {
+    async fn begin(&self, mut sender: SendRequest<Bytes>) -> Result<Result<Begun, Over>, ConnectError> {
         let token = self.authenticate(&mut sender).await?;
         let (mut recv, mut send) = self.connect(&mut sender, &token).await?;
-        let hello = Hello { protocol: PROTOCOL, name: self.target.name.clone(), ..Hello::default() };
+        let (resume, received) = self.resume.clone().unzip();
+        let hello = Hello { protocol: PROTOCOL, name: self.target.name.clone(), resumable: true, resume };
+        let received = received.unwrap_or_default();
         let mut out = BytesMut::new();
-        frame::put_client(&mut out, &ClientFrame { received: 0, frame: Some(client_frame::Frame::Hello(hello)) });
+        frame::put_client(&mut out, &ClientFrame { received, frame: Some(client_frame::Frame::Hello(hello)) });
         send.send_data(out.freeze(), false).map_err(|error| self.broken(&error))?;
 
         let mut deframer = Deframer::new(HANDSHAKE_BYTES);
@@ -107,7 +153,7 @@ impl Talk<'_> {
                 else {
                     return Err(self.protocol("it does not begin with Welcome"));
                 };
-                return Ok(Begun { sender, send, recv, deframer, welcome });
+                return Ok(Ok(Begun { sender, send, recv, deframer, welcome }));
             }
             match recv.data().await {
                 Some(chunk) => {
@@ -117,7 +163,13 @@ impl Talk<'_> {
                 }
                 None => {
                     let trailers = recv.trailers().await.map_err(|error| self.broken(&error))?;
-                    return Err(self.refused(status_of(&trailers.unwrap_or_default())));
+                    let trailers = trailers.unwrap_or_default();
+                    return match status_of(&trailers) {
+                        (NOT_FOUND, _) if self.resume.is_some() => {
+                            Ok(Err(Over { incarnation: incarnation_of(&trailers) }))
+                        }
+                        status => Err(self.refused(status)),
+                    };
                 }
             }
         }
@@ -257,6 +309,13 @@ pub(super) fn status_of(trailers: &HeaderMap) -> (i32, String) {
     let code = text("grpc-status").and_then(|code| code.parse().ok()).unwrap_or(UNKNOWN);
     let message = text("grpc-message").map(unescape).unwrap_or_else(|| format!("gRPC status {code}"));
     (code, message)
+}
+
+/// The incarnation of the manager in trailers, if it is there.
+fn incarnation_of(trailers: &HeaderMap) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let text = trailers.get(INCARNATION_METADATA)?.to_str().ok()?;
+    base64::prelude::BASE64_STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()
 }
 
 /// Undoes the percent-encoding of a gRPC status message.

@@ -62,6 +62,13 @@ impl Pipe {
         self.state.lock().end = Some(kind);
     }
 
+    /// Nothing more comes or goes: whoever waits for the socket is woken.
+    pub(super) fn give_up(&self) {
+        self.is_full.store(false, Ordering::Relaxed);
+        // An error means that the peer is gone.
+        let _ = shutdown(&self.socket, Shutdown::Both);
+    }
+
     /// Whether something waits until the socket takes more.
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)

@@ -11,15 +11,17 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use holdfast_proto::Resume;
 use holdfast_proto::place::Address;
 use holdfast_stream::SelfWake;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, sleep_until, timeout, timeout_at};
 
 use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
-use super::hello;
+use super::hello::{self, Begin};
+use super::resume::{Attempt, Lost, Next, Resumption};
 use super::socket::Socket;
 use super::tls::MaybeTls;
 use super::wire::Wire;
@@ -59,6 +61,8 @@ struct Shared {
     wakes: SelfWake,
     /// Wakes the driver, whoever moves the wire.
     driver: Waker,
+    /// How the session goes on after a broken connection, if it can.
+    resumption: Option<Resumption>,
     /// Those who wait for the session to be over.
     over: Notify,
 }
@@ -92,7 +96,7 @@ impl Session {
     }
 
     async fn drive(socket: Socket, target: &Target) -> Result<Arc<Self>, ConnectError> {
-        let (wire, calls, peer) = hello::open(socket, target).await?;
+        let Begin { wire, calls, peer, resumption } = hello::open(socket, target).await?;
         let wakes = wire.wakes.clone();
         let kick = Arc::new(Kick::default());
         let shared = Arc::new(Shared {
@@ -100,10 +104,11 @@ impl Session {
             calls: Mutex::new(calls),
             wakes,
             driver: kick.clone().into(),
+            resumption,
             over: Notify::new(),
         });
         let timer = Timer { sleep: Box::pin(sleep_until(tokio::time::Instant::now())), at: None };
-        tokio::spawn(Driver { shared: shared.clone(), kick, timer, woken: Vec::new() });
+        tokio::spawn(Driver { shared: shared.clone(), kick, timer, resuming: None, woken: Vec::new() });
         Ok(Arc::new(Self { shared, peer, owner: Owner::this() }))
     }
 
@@ -423,7 +428,18 @@ impl Shared {
 
     /// Moves the wire, and tells whether that has ended the session.
     fn pump(&self, mut wire: MutexGuard<'_, Wire<MaybeTls<Socket>>>, cx: &Context<'_>, woken: &mut Vec<Waker>) -> bool {
-        let pumped = wire.pump(cx, &self.calls, woken);
+        if wire.lost.is_some() {
+            return false;
+        }
+        let mut pumped = wire.pump(cx, &self.calls, woken);
+        if let (Err(end), Some(resumption)) = (&pumped, &self.resumption)
+            && end.is_loss
+            && !self.calls.lock().is_leaving()
+        {
+            wire.lost = Some(resumption.lose(end.clone()));
+            self.driver.wake_by_ref();
+            pumped = Ok(false);
+        }
         drop(wire);
         match pumped {
             Ok(again) => {
@@ -454,11 +470,16 @@ impl Wake for Kick {
     }
 }
 
+/// Looks for another connection.
+type Resuming = Pin<Box<dyn Future<Output = Result<(), End>> + Send>>;
+
 /// The task that moves the bytes of one session.
 struct Driver {
     shared: Arc<Shared>,
     kick: Arc<Kick>,
     timer: Timer,
+    /// Looks for another connection, while there is none.
+    resuming: Option<Resuming>,
     woken: Vec<Waker>,
 }
 
@@ -487,7 +508,61 @@ impl Timer {
     }
 }
 
+/// Looks for another connection in the place of the one that was lost, as long as the session lives.
+async fn resume(shared: Arc<Shared>) -> Result<(), End> {
+    let Some(resumption) = &shared.resumption else { return Ok(()) };
+    let mut attempt = None;
+    loop {
+        let next = resumption.take_place(&mut shared.wire.lock(), &shared.calls, attempt.take())?;
+        let Next::Pause(pause) = next else { return Ok(()) };
+        let Some(lost) = shared.wire.lock().lost.clone() else { return Ok(()) };
+        if !lost.is_first() {
+            sleep(pause).await;
+        }
+        let hello = resumption.hello(shared.calls.lock().received());
+        let trying = timeout_at(lost.deadline.into(), attempt_to_resume(&resumption.target, hello)).await;
+        attempt = trying.ok();
+    }
+}
+
+async fn attempt_to_resume(target: &Target, hello: (Resume, u64)) -> Attempt<MaybeTls<Socket>> {
+    let unreachable =
+        |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
+    let (Address::Http(authority) | Address::Https(authority)) = &target.address else {
+        return Err(unreachable(io::ErrorKind::Unsupported.into()));
+    };
+    let socket = TcpStream::connect(authority).await.map_err(unreachable)?;
+    socket.set_nodelay(true).map_err(unreachable)?;
+    hello::open_stream(Socket::Tcp(socket), target, Some(hello)).await
+}
+
 impl Driver {
+    /// Goes on over another connection where the one that was is lost. Whether the session is over.
+    fn poll_resume(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.resuming.is_none() {
+            if self.shared.wire.lock().lost.is_none() {
+                return false;
+            }
+            self.resuming = Some(Box::pin(resume(self.shared.clone())));
+        }
+        let Some(resuming) = &mut self.resuming else { return false };
+        let end = match resuming.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => {
+                self.resuming = None;
+                cx.waker().wake_by_ref();
+                return false;
+            }
+            Poll::Ready(Err(end)) => end,
+            Poll::Pending if !self.shared.calls.lock().is_leaving() => return false,
+            Poll::Pending => {
+                self.shared.wire.lock().lost.as_ref().map(Lost::end).unwrap_or_else(|| End::new("it was closed"))
+            }
+        };
+        self.resuming = None;
+        self.shared.calls.lock().end(end, &mut self.woken);
+        true
+    }
+
     fn poll_deadlines(&mut self, waker: &Waker) {
         loop {
             let deadline = self.shared.calls.lock().deadline();
@@ -507,7 +582,10 @@ impl Future for Driver {
         this.kick.0.register(cx.waker());
         // A call that leads may have found the end.
         let is_over = this.shared.calls.lock().driver_looks();
-        let ended = is_over || this.shared.pump(this.shared.wire.lock(), cx, &mut this.woken);
+        let mut ended = is_over || this.shared.pump(this.shared.wire.lock(), cx, &mut this.woken);
+        if !ended && this.shared.resumption.is_some() {
+            ended = this.poll_resume(cx);
+        }
         this.poll_deadlines(cx.waker());
         for waker in this.woken.drain(..) {
             waker.wake();
@@ -519,7 +597,7 @@ impl Future for Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         // Without effect if the session is over already.
-        let end = End { cause: "the tokio runtime that drove it was shut down".to_owned() };
+        let end = End::new("the tokio runtime that drove it was shut down");
         self.shared.calls.lock().end(end, &mut self.woken);
         for waker in self.woken.drain(..) {
             waker.wake();

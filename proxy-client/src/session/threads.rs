@@ -14,16 +14,18 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use holdfast_proto::Resume;
 use holdfast_proto::place::Address;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
-use super::hello;
+use super::hello::{self, Begin};
 use super::pipe::{Pipe, PipeIo};
+use super::resume::{Attempt, Next, Resumption};
 use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Asking, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
@@ -64,7 +66,10 @@ impl Mode for Blocking {
 pub struct Session {
     wire: Mutex<Driven>,
     calls: Mutex<Calls>,
-    pipe: Arc<Pipe>,
+    /// The socket of the connection that it has now.
+    pipe: RwLock<Arc<Pipe>>,
+    /// How it goes on after a broken connection, if it can.
+    resumption: Option<Resumption>,
     /// Whether a thread is reading.
     reading: AtomicBool,
     peer: Arc<Peer>,
@@ -121,11 +126,12 @@ impl Session {
             }
         };
         let pipe = Arc::new(Pipe::new(socket));
-        let (wire, calls, peer) =
+        let Begin { wire, calls, peer, resumption } =
             block_on(&pipe, deadline, hello::open(PipeIo::new(pipe.clone()), target)).ok_or_else(late)??;
         let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
-        let session = Self { wire, calls, pipe, reading, peer, owner: Owner::this() };
+        let pipe = RwLock::new(pipe);
+        let session = Self { wire, calls, pipe, resumption, reading, peer, owner: Owner::this() };
         // The window that the handshake granted goes out with the first call, if not before.
         Ok(Arc::new(session))
     }
@@ -205,9 +211,9 @@ impl Session {
             }
             if !self.reading.swap(true, Ordering::AcqRel) {
                 self.read(left);
-            } else if self.pipe.is_full() {
+            } else if let Some(full) = self.full_pipe() {
                 // The thread that reads waits for what comes; somebody must wait for room to write.
-                wait_for(&self.pipe, PollFlags::OUT, left);
+                wait_for(&full, PollFlags::OUT, left);
                 self.pump();
             } else {
                 match left {
@@ -221,16 +227,20 @@ impl Session {
     /// Reads once, for all who wait. This thread has set `reading`.
     fn read(&self, left: Option<Duration>) {
         let mut driven = self.wire.lock();
+        if driven.wire.lost.is_some() {
+            return self.resume(driven, left);
+        }
+        let pipe = self.pipe.read().clone();
         let mut buffer = mem::take(&mut driven.buffer);
-        if self.pipe.is_full() {
+        if pipe.is_full() {
             drop(driven);
-            wait_for(&self.pipe, PollFlags::IN | PollFlags::OUT, left);
+            wait_for(&pipe, PollFlags::IN | PollFlags::OUT, left);
             driven = self.wire.lock();
-            self.receive(&mut buffer, RecvFlags::DONTWAIT);
+            receive(&pipe, &mut buffer, RecvFlags::DONTWAIT);
         } else {
-            driven.set_receive_timeout(&self.pipe, left);
+            driven.set_receive_timeout(&pipe, left);
             drop(driven);
-            self.receive(&mut buffer, RecvFlags::empty());
+            receive(&pipe, &mut buffer, RecvFlags::empty());
             driven = self.wire.lock();
         }
         driven.buffer = buffer;
@@ -238,14 +248,45 @@ impl Session {
         self.pump_locked(driven);
     }
 
-    /// Reads what has come, or waits for it as long as the socket's receive timeout. A signal ends the wait too: the
-    /// system would begin the timeout anew, and the caller knows what is left of it.
-    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) {
-        match recv(&self.pipe.socket, &mut *buffer, flags) {
-            Ok((read, _)) => self.pipe.feed(&buffer[..read]),
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(errno) => self.pipe.fail(io::Error::from(errno).kind()),
+    /// The socket, if something waits for room in it.
+    fn full_pipe(&self) -> Option<Arc<Pipe>> {
+        let pipe = self.pipe.read();
+        pipe.is_full().then(|| pipe.clone())
+    }
+
+    /// Tries once to go on over another connection, in the place of the one that was lost. This thread has set `reading`.
+    #[cold]
+    fn resume<'a>(&'a self, mut driven: MutexGuard<'a, Driven>, left: Option<Duration>) {
+        let (Some(resumption), Some(lost)) = (&self.resumption, driven.wire.lost.clone()) else {
+            unreachable!("only a session that can be resumed is lost")
+        };
+        let mut new_pipe = None;
+        let next = if self.calls.lock().is_leaving() {
+            Err(lost.end())
+        } else {
+            let hello = resumption.hello(self.calls.lock().received());
+            drop(driven);
+            let deadline = left.map_or(lost.deadline, |left| lost.deadline.min(Instant::now() + left));
+            let attempt = attempt_to_resume(&resumption.target, hello, deadline, &mut new_pipe);
+            driven = self.wire.lock();
+            resumption.take_place(&mut driven.wire, &self.calls, attempt)
+        };
+        match next {
+            Ok(Next::GoOn) => {
+                if let Some(pipe) = new_pipe {
+                    *self.pipe.write() = pipe;
+                }
+                driven.receive_timeout = None;
+            }
+            Ok(Next::Pause(pause)) => {
+                drop(driven);
+                thread::sleep(left.map_or(pause, |left| pause.min(left)));
+                driven = self.wire.lock();
+            }
+            Err(end) => self.calls.lock().end(end, &mut driven.woken),
         }
+        self.reading.store(false, Ordering::Release);
+        self.pump_locked(driven);
     }
 
     /// Sends what is to be sent, as far as the socket takes it, and hands out what has come.
@@ -257,6 +298,9 @@ impl Session {
         let driven_ref = &mut *driven;
         let cx = Context::from_waker(Waker::noop());
         let ended = loop {
+            if driven_ref.wire.lost.is_some() {
+                break None;
+            }
             match driven_ref.wire.pump(&cx, &self.calls, &mut driven_ref.woken) {
                 Ok(true) => {}
                 Ok(false) => break None,
@@ -264,7 +308,15 @@ impl Session {
             }
         };
         if let Some(end) = ended {
-            self.calls.lock().end(end, &mut driven_ref.woken);
+            let mut calls = self.calls.lock();
+            match &self.resumption {
+                Some(resumption) if end.is_loss && !calls.is_leaving() => {
+                    driven_ref.wire.lost = Some(resumption.lose(end));
+                    // The thread that reads must take note.
+                    self.pipe.read().give_up();
+                }
+                _ => calls.end(end, &mut driven_ref.woken),
+            }
         }
         if driven.woken.is_empty() {
             return;
@@ -345,6 +397,36 @@ impl Driven {
         if !fits && sockopt::set_socket_timeout(&pipe.socket, sockopt::Timeout::Recv, left).is_ok() {
             self.receive_timeout = left;
         }
+    }
+}
+
+/// Connects and resumes, until the deadline. `None` if that takes too long.
+fn attempt_to_resume(
+    target: &Target,
+    hello: (Resume, u64),
+    deadline: Instant,
+    pipe: &mut Option<Arc<Pipe>>,
+) -> Option<Attempt<MaybeTls<PipeIo>>> {
+    let unreachable =
+        |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
+    let (Address::Http(authority) | Address::Https(authority)) = &target.address else {
+        return Some(Err(unreachable(io::ErrorKind::Unsupported.into())));
+    };
+    let socket = match connect_tcp(authority, deadline) {
+        Ok(socket) => socket,
+        Err(error) => return Some(Err(unreachable(error))),
+    };
+    let pipe = pipe.insert(Arc::new(Pipe::new(socket.into())));
+    block_on(pipe, deadline, hello::open_stream(PipeIo::new(pipe.clone()), target, Some(hello)))
+}
+
+/// Reads what has come, or waits for it as long as the socket's receive timeout. A signal ends the wait too: the system
+/// would begin the timeout anew, and the caller knows what is left of it.
+fn receive(pipe: &Pipe, buffer: &mut [u8], flags: RecvFlags) {
+    match recv(&pipe.socket, &mut *buffer, flags) {
+        Ok((read, _)) => pipe.feed(&buffer[..read]),
+        Err(Errno::INTR | Errno::AGAIN) => {}
+        Err(errno) => pipe.fail(io::Error::from(errno).kind()),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Body;
 use super::calls::Calls;
+use super::resume::Lost;
 use super::{End, Reply};
 use crate::error::cause_of;
 
@@ -31,7 +32,9 @@ pub(super) struct Wire<Io> {
     pub(super) recv: RecvStream,
     pub(super) deframer: Deframer,
     pub(super) wakes: SelfWake,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
+    /// The connection is lost, and the session goes on over another one if there is one in time. Nothing is moved meanwhile.
+    pub(super) lost: Option<Lost>,
     /// Nothing has been read from the stream, so it wakes nobody yet.
     is_new: bool,
     /// What the manager said before it stopped.
@@ -49,7 +52,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         deframer: Deframer,
     ) -> Self {
         let (wakes, outbox) = (SelfWake::default(), Outbox::default());
-        Self { connection, send, recv, deframer, wakes, outbox, is_new: true, goodbye: None, _sender: sender }
+        let (is_new, goodbye, lost) = (true, None, None);
+        Self { connection, send, recv, deframer, wakes, outbox, lost, is_new, goodbye, _sender: sender }
     }
 
     /// Sends what is to be sent and takes what has come, as far as the socket allows; `cx` is woken when it allows more.
@@ -85,6 +89,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
             let mut calls = calls.lock();
             if calls.has_output() {
                 calls.take_output(self.outbox.frames(), woken);
+                self.outbox.mark(calls.last_sequence());
             }
         }
         let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
@@ -95,6 +100,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     }
 
     fn receive(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
+        if self.deframer.has_rest() {
+            // What came together with Welcome.
+            self.take_frames(calls, woken)?;
+        }
         loop {
             let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
             match self.recv.poll_data(&mut cx) {
@@ -108,7 +117,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
                 Poll::Ready(Some(Err(error))) => return Err(self.ended(Some(error))),
                 Poll::Ready(None) => {
                     let Poll::Ready(trailers) = self.recv.poll_trailers(&mut cx) else { return Ok(()) };
-                    return Err(End { cause: self.said_at_the_end(trailers.ok().flatten().as_ref()) });
+                    return Err(match trailers {
+                        Ok(trailers) => End::new(self.said_at_the_end(trailers.as_ref())),
+                        Err(error) => self.ended(Some(error)),
+                    });
                 }
             }
         }
@@ -116,18 +128,22 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
 
     fn take_frames(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
         let mut calls = calls.lock();
+        let mut last = 0;
         while let Some((message, buffer)) = self.deframer.next_in_buffer().map_err(broken)? {
             match frame::read_server(message).map_err(broken)? {
                 FromServer::Reply(reply) => {
                     let ReplyFrame { sequence, index, result, delivered } = reply;
                     let (body, delivered) = (|body| Body::keep(body, buffer), delivered.into());
                     let answer = result.map(|bytes| Reply { index, body: body(bytes), delivered });
-                    calls.answer(sequence, answer, woken).map_err(|cause| End { cause })?;
+                    calls.answer(sequence, answer, woken).map_err(End::new)?;
+                    last = sequence.max(last);
                 }
                 FromServer::Goodbye(goodbye) => self.goodbye = Some(goodbye.message),
-                FromServer::Welcome(_) => return Err(End { cause: "the manager said Welcome twice".to_owned() }),
+                FromServer::Welcome(_) => return Err(End::new("the manager said Welcome twice")),
             }
         }
+        // Calls come in their order: whoever answers one has all before it.
+        self.outbox.forget(last);
         Ok(())
     }
 
@@ -142,15 +158,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     }
 
     fn ended(&self, error: Option<h2::Error>) -> End {
-        let cause = match (&self.goodbye, error) {
-            (Some(goodbye), _) => goodbye.clone(),
-            (None, Some(error)) => cause_of(&error),
-            (None, None) => "the connection was closed".to_owned(),
-        };
-        End { cause }
+        match (&self.goodbye, error) {
+            (Some(goodbye), _) => End::new(goodbye.clone()),
+            (None, Some(error)) if error.is_reset() => End::new(cause_of(&error)),
+            (None, Some(error)) => End::loss(cause_of(&error)),
+            (None, None) => End::loss("the connection was closed"),
+        }
     }
 }
 
 fn broken(broken: frame::Broken) -> End {
-    End { cause: format!("the manager broke the protocol: {broken}") }
+    End::new(format!("the manager broke the protocol: {broken}"))
 }
