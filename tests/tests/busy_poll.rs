@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use holdfast::{Dict, Error, Manager, Options, blocking};
-use holdfast_tests::{Setup, program};
+use holdfast_tests::{Setup, program, until};
 use rustix::process::Signal;
 use tokio::task::yield_now;
 
@@ -96,7 +97,11 @@ fn threads_that_share_a_session_get_their_replies() {
         let dict: blocking::Dict<String, u64> = client.dict("counters").unwrap();
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..500).for_each(|_| drop(dict.add("total", 1).unwrap())));
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        dict.add("total", 1).unwrap();
+                    }
+                });
             }
         });
         assert_eq!(dict.get("total").unwrap(), Some(2000));
@@ -114,6 +119,10 @@ async fn a_manager_that_is_stopped_is_not_waited_for_beyond_the_deadline() {
         tokio::task::spawn_blocking(move || blocking::Manager::connect_with(&blocking_options).unwrap());
     let blocking_client = blocking_client.await.unwrap();
     manager.process.signal(Signal::STOP);
+    until("the manager is stopped", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", manager.process.pid())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T').then_some(())
+    });
     assert!(matches!(dict.get("total").await, Err(Error::Timeout { .. })));
     let status = tokio::task::spawn_blocking(move || blocking_client.status()).await.unwrap();
     assert!(matches!(status, Err(Error::Timeout { .. })), "{status:?}");
