@@ -7,6 +7,7 @@ use std::mem;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, state: State::New, leads: false, has_polled: false }
+        Call { session: session.clone(), exchange, timeout, state: State::New, leads: None, has_polled: false }
     }
 }
 
@@ -175,7 +176,7 @@ pub struct Call<E> {
     timeout: Option<Duration>,
     state: State,
     /// Whether this task has moved the wire, and may be the one that the socket wakes.
-    leads: bool,
+    leads: Option<Leader>,
     /// Whether it has polled the socket for its reply, or need not.
     has_polled: bool,
 }
@@ -296,13 +297,13 @@ impl<E: Exchange> Call<E> {
         if alone {
             calls.mute(asked);
             drop(calls);
-            self.leads = true;
+            self.leads.get_or_insert_with(Leader::new);
             return self.lead(asked, cx);
         }
         let call_driver = calls.has_output() && calls.call_driver();
         drop(calls);
         // The socket may have woken this task instead of the driver, whose turn it is.
-        if mem::take(&mut self.leads) {
+        if self.leads.take().is_some() {
             shared.wakes.hand_over(&shared.driver);
         }
         if call_driver {
@@ -388,13 +389,13 @@ impl<E> Call<E> {
     /// Leaves nothing behind in the session.
     #[inline]
     fn leave(&mut self) {
-        if self.leads || !matches!(self.state, State::New | State::Done) {
+        if self.leads.is_some() || !matches!(self.state, State::New | State::Done) {
             self.leave_unfinished();
         }
     }
 
     fn leave_unfinished(&mut self) {
-        if mem::take(&mut self.leads) {
+        if self.leads.take().is_some() {
             self.session.shared.wakes.hand_over(&self.session.shared.driver);
         }
         let calls = &self.session.shared.calls;
@@ -432,7 +433,7 @@ impl Shared {
         let polled = busy_poll::poll(budget, Instant::now, || {
             if self.lookout.look() {
                 Look::Found
-            } else if self.calls.lock().is_alone() {
+            } else if Leader::is_only_one() && self.calls.lock().is_alone() {
                 Look::Nothing
             } else {
                 Look::Stop
@@ -481,6 +482,30 @@ impl Shared {
     }
 }
 
+/// A call that moves the wire of its session itself. They are counted over all sessions of the process: while one polls the
+/// others would wait for its thread, and their replies could not be read at once.
+#[derive(Debug)]
+struct Leader(());
+
+static LEADERS: AtomicUsize = AtomicUsize::new(0);
+
+impl Leader {
+    fn new() -> Self {
+        LEADERS.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    fn is_only_one() -> bool {
+        LEADERS.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        LEADERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// So many calls poll one after the other before their task gives way to others.
 const CALLS_PER_TURN: u8 = 8;
 
@@ -508,7 +533,8 @@ impl Polling {
             return Next::Turn;
         }
         // A task that tokio has had enough of could not send its call.
-        match has_budget_remaining().then(|| self.busy_poll.begin(None)).flatten() {
+        let may = Leader::is_only_one() && has_budget_remaining();
+        match may.then(|| self.busy_poll.begin(None)).flatten() {
             Some(budget) => {
                 self.in_a_row += 1;
                 Next::Poll(budget)
@@ -614,8 +640,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_that_poll_one_after_the_other_give_way_now_and_then() {
+    fn calls_that_poll_give_way_to_others() {
         let budget = Duration::from_micros(50);
+        let _leader = Leader::new();
         let mut polling = Polling { busy_poll: BusyPoll::on(2, budget), in_a_row: 0 };
         for _ in 0..3 {
             for _ in 0..CALLS_PER_TURN {
@@ -624,5 +651,9 @@ mod tests {
             }
             assert_eq!(polling.next(), Next::Turn);
         }
+        let other = Leader::new();
+        assert_eq!(polling.next(), Next::Sleep, "nobody polls while somebody else waits");
+        drop(other);
+        assert_eq!(polling.next(), Next::Poll(budget));
     }
 }
