@@ -92,15 +92,17 @@ impl Options {
         self
     }
 
-    /// How long a call may poll the socket for its reply before it sleeps; zero never polls, more
-    /// than 50 µs rarely pays, and more than 1 ms counts as 1 ms.
+    /// How long a call may poll the socket for its reply before it sleeps; zero never polls, more than 50 µs rarely pays, and
+    /// more than 1 ms counts as 1 ms.
     ///
-    /// Waking an idle CPU takes longer than all the rest of a call, and polling halves the time of calls that are made one
-    /// after the other. It costs the CPU meanwhile, which is then not idle but busy, so a session polls only inside of calls
-    /// and only where it pays: it stops by itself, but for one call of 129, while replies take longer than this, and it never
-    /// begins where the process may use one CPU only. Async calls poll only when nothing else is in flight in their session;
-    /// other tasks of the same thread wait meanwhile. Set it to zero where CPU time counts for more than the time of a call,
-    /// or where such tasks must not wait that long.
+    /// Waking an idle CPU takes longer than all the rest of a call, and polling can halve the time of calls that are made
+    /// one after the other. It costs the CPU meanwhile, which is offered to others between two looks but never idle. So it
+    /// happens only inside of calls and only where it pays: while replies take longer than this it stops by itself, but for
+    /// one call of 129, and it never begins where the process may use one CPU only.
+    ///
+    /// Async calls poll only while none other of the process waits by itself, and up to eight of them before other tasks
+    /// have their turn; those of the same runtime thread wait meanwhile. Set it to zero where they must not, or where CPU
+    /// time counts for more than the time of a call.
     #[must_use]
     pub fn busy_poll(mut self, longest: Duration) -> Self {
         self.busy_poll = longest;

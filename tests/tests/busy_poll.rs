@@ -1,7 +1,5 @@
 //! Sessions that poll for their replies: what they are told, and whom they must not hold up.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,13 +38,18 @@ async fn other_tasks_run_between_calls_that_poll() {
             }
         }
     });
+    let (mut seen, mut waits, mut longest) = (0, 0, 0);
     for _ in 0..CALLS {
         dict.add("total", 1).await.unwrap();
+        let now = turns.load(Ordering::Relaxed);
+        waits = if now == seen { waits + 1 } else { 0 };
+        longest = longest.max(waits);
+        seen = now;
     }
-    let turns = turns.load(Ordering::Relaxed);
     is_over.store(true, Ordering::Relaxed);
     other.await.unwrap();
-    assert!(turns >= CALLS / 10, "{turns} turns in {CALLS} calls");
+    // The runtime may take the caller twice before it takes the other task.
+    assert!(longest <= 20, "{longest} calls in a row without a turn for the other task");
     assert_eq!(dict.get("total").await.unwrap(), Some(CALLS));
 }
 

@@ -17,9 +17,9 @@ const LONGEST_PAUSE: u32 = 128;
 ///
 /// - Polling happens only inside of a call, and for no longer than the budget. An idle session never polls.
 /// - It happens only where it lately paid. A reply that did not come within the budget doubles the number of replies that
-///   are then waited for asleep, up to [`LONGEST_PAUSE`]; one that did halves it. Where less than half of the replies come
-///   in time (an op that waits, a manager far away, more work than CPUs), one reply of 129 is polled for, and as each of
-///   the others took longer than the budget too, less than 1 % of the time is polled away.
+///   are then waited for asleep, up to [`LONGEST_PAUSE`]; one that did halves it. Where replies are late (an op that
+///   waits, a manager far away, more work than CPUs), one of 129 is polled for, and as each of the others took longer than
+///   the budget too, less than 1 % of the time is polled away.
 /// - Between two looks the CPU is offered to others. A reply that came while it was theirs for longer than the budget counts
 ///   as late.
 /// - A process that may use one CPU only never polls: nobody could answer meanwhile.
