@@ -20,8 +20,8 @@ const LONGEST_PAUSE: u32 = 128;
 ///   are then waited for asleep, up to [`LONGEST_PAUSE`]; one that did halves it. Where replies are late (an op that
 ///   waits, a manager far away, more work than CPUs), one of 129 is polled for, and as each of the others took longer than
 ///   the budget too, less than 1 % of the time is polled away.
-/// - Between two looks the CPU is offered to others. A reply that came while it was theirs for longer than the budget counts
-///   as late.
+/// - Between two looks the CPU is offered to others. Where they took it for longer than the budget, the longest pause begins
+///   at once: who sleeps is given the CPU sooner than who offered it.
 /// - A process that may use one CPU only never polls: nobody could answer meanwhile.
 ///
 /// It knows neither sockets nor clocks. [`poll`] does the polling.
@@ -62,7 +62,9 @@ impl BusyPoll {
     pub(super) fn learn(&mut self, polled: Polled) {
         self.pause = match polled {
             Polled::InTime => self.pause / 2,
-            Polled::Late | Polled::Nothing => (self.pause * 2).clamp(1, LONGEST_PAUSE),
+            Polled::Nothing => (self.pause * 2).clamp(1, LONGEST_PAUSE),
+            // The time that others took is many times what polling gains.
+            Polled::Late => LONGEST_PAUSE,
             Polled::Interrupted => return,
         };
         self.asleep = self.pause;
@@ -219,6 +221,7 @@ mod tests {
         let mut busy_poll = BusyPoll::on(2, BUDGET);
         assert!(busy_poll.begin(None).is_some());
         busy_poll.learn(Polled::Late);
-        assert_eq!(busy_poll.begin(None), None);
+        let asleep = (0..1000).take_while(|_| busy_poll.begin(None).is_none()).count();
+        assert_eq!(asleep, LONGEST_PAUSE as usize);
     }
 }
