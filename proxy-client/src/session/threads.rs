@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::busy_poll::{self, BusyPoll, Look, Polled};
 use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
 use super::hello;
 use super::pipe::{Pipe, PipeIo};
@@ -77,6 +78,8 @@ struct Driven {
     buffer: Vec<u8>,
     /// The socket's receive timeout.
     receive_timeout: Option<Duration>,
+    /// Whether the thread that reads polls before it sleeps.
+    busy_poll: BusyPoll,
     /// To wake, kept for its memory.
     woken: Vec<Waker>,
 }
@@ -123,7 +126,8 @@ impl Session {
         let pipe = Arc::new(Pipe::new(socket));
         let (wire, calls, peer) =
             block_on(&pipe, deadline, hello::open(PipeIo::new(pipe.clone()), target)).ok_or_else(late)??;
-        let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
+        let (buffer, busy_poll) = (vec![0; READ_BYTES], BusyPoll::new(target.busy_poll));
+        let driven = Driven { wire, buffer, receive_timeout: None, busy_poll, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
         let session = Self { wire, calls, pipe, reading, peer, owner: Owner::this() };
         // The window that the handshake granted goes out with the first call, if not before.
@@ -229,9 +233,16 @@ impl Session {
             self.receive(&mut buffer, RecvFlags::DONTWAIT);
         } else {
             driven.set_receive_timeout(&self.pipe, left);
+            let budget = driven.busy_poll.begin(left);
             drop(driven);
-            self.receive(&mut buffer, RecvFlags::empty());
+            let polled = budget.map(|budget| self.poll_socket(&mut buffer, budget));
+            if !polled.is_some_and(Polled::has_found) {
+                self.receive(&mut buffer, RecvFlags::empty());
+            }
             driven = self.wire.lock();
+            if let Some(polled) = polled {
+                driven.busy_poll.learn(polled);
+            }
         }
         driven.buffer = buffer;
         self.reading.store(false, Ordering::Release);
@@ -239,13 +250,22 @@ impl Session {
     }
 
     /// Reads what has come, or waits for it as long as the socket's receive timeout. A signal ends the wait too: the
-    /// system would begin the timeout anew, and the caller knows what is left of it.
-    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) {
+    /// system would begin the timeout anew, and the caller knows what is left of it. Whether something came, be it the end.
+    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> bool {
         match recv(&self.pipe.socket, &mut *buffer, flags) {
             Ok((read, _)) => self.pipe.feed(&buffer[..read]),
-            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::INTR | Errno::AGAIN) => return false,
             Err(errno) => self.pipe.fail(io::Error::from(errno).kind()),
         }
+        true
+    }
+
+    /// Reads what comes within the budget, without leaving the CPU.
+    fn poll_socket(&self, buffer: &mut [u8], budget: Duration) -> Polled {
+        busy_poll::poll(budget, Instant::now, || match self.receive(buffer, RecvFlags::DONTWAIT) {
+            true => Look::Found,
+            false => Look::Nothing,
+        })
     }
 
     /// Sends what is to be sent, as far as the socket takes it, and hands out what has come.
