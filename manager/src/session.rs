@@ -143,9 +143,12 @@ impl Session {
         if let Err(refusal) = self.resolve_all(slot, &mut op) {
             return (0, Err(refusal));
         }
-        match self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op) {
+        let (index, answer) = self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op);
+        // Most objects have no references to give.
+        let refers = slot.refers();
+        match (index, answer) {
             (index, Answer::Done(mut reply)) => {
-                let delivered = self.deliver(&mut reply);
+                let delivered = if refers { self.deliver(&mut reply) } else { Vec::new() };
                 if delivered.is_empty() {
                     frame::put_response(replies, call.sequence, index, reply);
                 } else {
