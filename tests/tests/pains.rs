@@ -45,7 +45,9 @@ fn field(of: Pid, name: &str) -> String {
 fn five_hundred_clients_that_connect_at_once_are_all_served() {
     const PROCESSES: usize = 5;
     const EACH: usize = 100;
-    let manager = Setup::new(program!()).tcp().start();
+    // Handshakes take long without optimization, and a hundred of them are one thread's work.
+    let patience = u64::try_from(holdfast_tests::PATIENCE.as_millis()).unwrap();
+    let manager = Setup::new(program!()).tcp().limit("authenticate_ms", patience).start();
     let client = manager.connect_blocking();
     let counter: Dict<u64, u64> = client.dict("crowd").unwrap();
     for address in [0, 1] {
@@ -63,7 +65,8 @@ fn five_hundred_clients_that_connect_at_once_are_all_served() {
 
 #[tokio::test]
 async fn sessions_take_no_thread_of_the_manager_each() {
-    let manager = start();
+    let patience = u64::try_from(holdfast_tests::PATIENCE.as_millis()).unwrap();
+    let manager = Setup::new(program!()).limit("authenticate_ms", patience).start();
     let first = manager.connect().await;
     let threads = count(manager.process.pid(), "task");
     let opened = try_join_all((0..200).map(|_| {
