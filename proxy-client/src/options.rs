@@ -139,6 +139,7 @@ impl Options {
             (None, Some(text)) => text.to_string_lossy().parse()?,
             (None, None) => default_address(),
         };
+        address.check()?;
         let authkey = match (&self.authkey, self.file_of_authkey()) {
             (Some(authkey), _) => authkey.clone(),
             (None, file) => read_authkey_file(&file.unwrap_or_default())?,
