@@ -274,8 +274,11 @@ impl Wire {
             if let Some(found) = look(&heard) {
                 return found;
             }
-            let left = deadline.checked_duration_since(Instant::now());
-            let left = left.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}; heard {heard:?}"));
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                // Not with the lock held, which the thread that listens takes too.
+                let heard = Heard { data: BTreeMap::new(), ..heard.clone() };
+                panic!("waited {PATIENCE:?} in vain: {what}; heard {heard:?}, and data");
+            };
             heard = self.heard.1.wait_timeout(heard, left).unwrap().0;
         }
     }

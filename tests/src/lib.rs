@@ -12,6 +12,7 @@
 
 pub mod http2;
 mod manager;
+mod mutate;
 mod process;
 mod pulse;
 mod raw;
@@ -23,6 +24,7 @@ mod wait;
 mod witness;
 
 pub use manager::{Manager, Setup};
+pub use mutate::fuzz;
 pub use process::Process;
 pub use pulse::{Pulse, Seen};
 pub use raw::{Ended, Raw, Stream, call, handshake};

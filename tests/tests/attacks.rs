@@ -16,10 +16,10 @@
 //! | 10,000 silent connections | [`ten_thousand_silent_connections`]; who is ousted in `limits.rs` |
 //! | half-open handshakes | [`handshakes_that_are_not_finished`]; of TLS in `tls.rs` |
 //! | 100,000 wrong proofs | [`wrong_proofs`]; that all look alike in `refused.rs` |
-//! | one-byte DATA on the session stream | `attacks_on_calls.rs` |
-//! | no window for replies: the session stream, 128 unary calls | `attacks_on_calls.rs`; a client that does not read in `stream.rs` and `unary.rs` |
-//! | a length without a body | `attacks_on_calls.rs` |
-//! | deep nesting, invalid UTF-8 | `attacks_on_calls.rs` |
+//! | one-byte DATA on the session stream | `attacks_on_calls.rs`: `calls_that_come_byte_by_byte_...` |
+//! | no window for replies: the session stream, 128 unary calls | `attacks_on_calls.rs`: `replies_for_which_...`, `unary_calls_for_whose_...`; a client that does not read in `stream.rs` and `unary.rs` |
+//! | a length without a body | `attacks_on_calls.rs`: `lengths_without_a_body_...` |
+//! | deep nesting, invalid UTF-8 | `attacks_on_calls.rs`: `data_that_are_nested_...`, `texts_and_names_...` |
 //! | who stands between, listens, replays or reflects | `tls.rs`, `refused.rs` |
 //! | bytes at random | `refused.rs`; the decoders alone in `fuzz.rs` |
 
