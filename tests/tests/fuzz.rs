@@ -168,9 +168,8 @@ fn frames_of_managers() {
 }
 
 /// What a deframer makes of chunks: the messages, and whether the stream was broken.
-fn deframed<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, Option<String>) {
-    const LIMIT: usize = 500;
-    let (mut deframer, mut messages) = (Deframer::new(LIMIT), Vec::new());
+fn deframed<'a>(limit: usize, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, Option<String>) {
+    let (mut deframer, mut messages) = (Deframer::new(limit), Vec::new());
     for chunk in chunks {
         deframer.push(Bytes::copy_from_slice(chunk));
         loop {
@@ -181,7 +180,7 @@ fn deframed<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, Option<S
             }
         }
     }
-    assert!(messages.iter().all(|message| message.len() <= LIMIT));
+    assert!(messages.iter().all(|message| message.len() <= limit));
     (messages, None)
 }
 
@@ -198,11 +197,13 @@ fn prefixes() {
         stream.to_vec()
     };
     fuzz("Deframer", &seeds(300, several), |input, source| {
-        let whole = deframed(std::iter::once(input));
+        // Small, so that messages are often as large as the limit, or one byte larger.
+        let limit = source.below(40) as usize;
+        let whole = deframed(limit, std::iter::once(input));
         let bytes: usize = whole.0.iter().map(|message| PREFIX + message.len()).sum();
         assert!(bytes <= input.len());
         let chunk = 1 + source.below(40) as usize;
-        assert_eq!(deframed(input.chunks(chunk)), whole, "in chunks of {chunk}");
+        assert_eq!(deframed(limit, input.chunks(chunk)), whole, "in chunks of {chunk}");
     });
 }
 
