@@ -69,7 +69,9 @@ impl Contender {
         match self {
             Self::HoldfastStart | Self::CpythonStart | Self::CpythonIteration => 1,
             Self::HoldfastListRead | Self::RedisListRead => 10,
-            Self::HoldfastLargeValue | Self::EchoLarge | Self::CpythonCreate(_) => 100,
+            // Over TCP each takes 180 ms: its connections wait for acknowledgements that are put off.
+            Self::CpythonCreate(Socket::Tcp) => 3,
+            Self::HoldfastLargeValue | Self::EchoLarge | Self::CpythonCreate(Socket::Unix) => 100,
             Self::HoldfastConnections | Self::RedisConnections | Self::HoldfastAtOnce | Self::HoldfastUnaryAtOnce => {
                 20_000
             }
@@ -85,7 +87,10 @@ impl Contender {
     /// Calls that a measurement has at least, however long they take.
     pub(crate) fn least_calls(self) -> u64 {
         match self {
-            Self::HoldfastListRead | Self::RedisListRead | Self::CpythonIteration => 1,
+            Self::HoldfastListRead
+            | Self::RedisListRead
+            | Self::CpythonIteration
+            | Self::CpythonCreate(Socket::Tcp) => 1,
             Self::HoldfastLargeValue | Self::EchoLarge => 16,
             _ => 256,
         }
