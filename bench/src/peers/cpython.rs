@@ -80,8 +80,7 @@ impl Server {
         worker::run(workers?)
     }
 
-    /// `for x in l` over a list of 100,000 integers, which is a call for each of them: proxies cannot read a list as a
-    /// whole but by `l[:]`, which few know.
+    /// `for x in l` over a list of 100,000 integers: a proxy makes a call for each of them.
     pub(crate) fn iterate(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
         worker::run(vec![self.start("iterate", calls, cpu)?])
     }
