@@ -17,12 +17,14 @@ FIGURES
              another), so look at the least and the most
 
 PEERS
-  redis-benchmark   HINCRBY and HGET (-c 1, -c 64, -P 256)
+  redis-benchmark   HINCRBY and HGET (-c 1, -c 64, -P 256); RPUSH, LINDEX, SADD
+                    and SISMEMBER (-c 1); LRANGE 0 -1
   redis crate       the same commands through its synchronous connection
   CPython           a multiprocessing SyncManager: `d[k]`; and
-                    `d[k] = d[k] + 1`, counted as two calls
-  raw echo          4-byte length and 20-byte body, sent back as it came; a
-                    tokio client and a blocking one
+                    `d[k] = d[k] + 1`, counted as two calls; `for x in l`;
+                    `m.dict()`, dropped at once
+  raw echo          4-byte length and a body of 20 bytes, or of 1 MiB, sent
+                    back as it came; a tokio client and a blocking one
 
   All talk over Unix sockets in a private directory, but for the works that
   are named after loopback. A peer that is not installed is left out, and its
@@ -37,6 +39,7 @@ EXIT STATUS
 EXAMPLES
   cargo run --release -p holdfast-bench -- compare
   cargo run --release -p holdfast-bench -- compare --quick --only 'blocking'
+  cargo run --release -p holdfast-bench -- compare --only 'list unpinned' --only unary
   cargo run --release -p holdfast-bench -- compare --json bench.json --rounds 9";
 
 /// Side-by-side benchmarks of Holdfast and its peers
@@ -81,10 +84,10 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Only works whose name contains SUBSTRING, case aside (the names are in the table's first two columns, such as
-    /// `blocking, get, unpinned`)
-    #[arg(long, value_name = "SUBSTRING")]
-    pub(crate) only: Option<String>,
+    /// Only works whose name contains each of WORDS, case aside (the names are in the table's first two columns, such
+    /// as `blocking, get, unpinned`); may be given several times
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) only: Vec<String>,
 
     /// Measured rounds, of which the median counts [default: 5, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -143,6 +146,26 @@ pub(crate) enum WorkerWork {
     Sessions,
     /// `Manager::start()` until the first reply.
     Start,
+    /// `list.to_vec` of a long list.
+    ListRead,
+    /// `list.append`, one call at a time.
+    ListAppend,
+    /// `list.get`, one call at a time.
+    ListGet,
+    /// `set.add`, one call at a time.
+    SetAdd,
+    /// `set.contains`, one call at a time.
+    SetContains,
+    /// A dict without a name made, and its proxy dropped.
+    Create,
+    /// `value.set` and `value.get` of 1 MiB, together one call.
+    LargeValue,
+    /// One connection, 64 calls in flight.
+    AtOnce,
+    /// `DictService/Add` as an RPC, one at a time.
+    UnaryAdd,
+    /// `DictService/Add` as an RPC, 64 at once.
+    UnaryAtOnce,
 }
 
 #[derive(Args, Debug)]
@@ -159,6 +182,9 @@ pub(crate) struct EchoClientArgs {
     pub(crate) calls: u64,
     #[arg(long)]
     pub(crate) blocking: bool,
+    /// Bytes of a frame, without its length.
+    #[arg(long)]
+    pub(crate) body: usize,
 }
 
 #[derive(Args, Debug)]
@@ -175,4 +201,13 @@ pub(crate) struct RedisClientArgs {
 pub(crate) enum Op {
     Add,
     Get,
+}
+
+/// What a single call does to a list or a set.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ObjectOp {
+    ListAppend,
+    ListGet,
+    SetAdd,
+    SetContains,
 }

@@ -1,6 +1,9 @@
 //! Holdfast in the comparison: its server process, and the client work of the hidden subcommand `worker`.
 //!
-//! Everything that touches Holdfast stands here.
+//! Everything that touches Holdfast stands here, and in the modules beneath.
+
+mod objects;
+mod unary;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,9 +13,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::args::{Op, WorkerArgs, WorkerWork};
+use crate::args::{ObjectOp, Op, WorkerArgs, WorkerWork};
 use crate::child::{Child, Launch};
-use crate::contender::{CONNECTIONS, IN_FLIGHT};
+use crate::contender::{AT_ONCE, CONNECTIONS, IN_FLIGHT};
 use crate::load::{self, Load};
 use crate::reading::{Reading, now_ns};
 use crate::setting::Setting;
@@ -111,6 +114,16 @@ pub(crate) fn blocking_work(op: Op) -> WorkerWork {
     }
 }
 
+/// The work that does `op`.
+pub(crate) fn object_work(op: ObjectOp) -> WorkerWork {
+    match op {
+        ObjectOp::ListAppend => WorkerWork::ListAppend,
+        ObjectOp::ListGet => WorkerWork::ListGet,
+        ObjectOp::SetAdd => WorkerWork::SetAdd,
+        ObjectOp::SetContains => WorkerWork::SetContains,
+    }
+}
+
 fn launch_worker(setting: &Setting, work: WorkerWork) -> Result<Launch> {
     let work = clap::ValueEnum::to_possible_value(&work).context("a work has no name")?;
     Ok(Launch::new(format!("worker {}", work.get_name()), &setting.program).words("worker").words(work.get_name()))
@@ -166,13 +179,23 @@ async fn asynchronous(args: &WorkerArgs) -> Result<()> {
         WorkerWork::AsyncAdd => one_at_a_time(args, Op::Add).await,
         WorkerWork::AsyncGet => one_at_a_time(args, Op::Get).await,
         WorkerWork::Connections => connections(args).await,
-        WorkerWork::InFlight => in_flight(args).await,
+        WorkerWork::InFlight => in_flight(args, IN_FLIGHT).await,
+        WorkerWork::AtOnce => in_flight(args, AT_ONCE).await,
         WorkerWork::Tasks => tasks(args).await,
         WorkerWork::SpreadGet => spread_get(args).await,
         WorkerWork::FillObjects => fill_objects(args).await,
         WorkerWork::FillEntries => fill_entries(args).await,
         WorkerWork::Sessions => sessions(args).await,
         WorkerWork::Start => start_until_reply().await,
+        WorkerWork::ListRead => objects::list_read(args).await,
+        WorkerWork::ListAppend => objects::list_append(args).await,
+        WorkerWork::ListGet => objects::list_get(args).await,
+        WorkerWork::SetAdd => objects::set_add(args).await,
+        WorkerWork::SetContains => objects::set_contains(args).await,
+        WorkerWork::Create => objects::create(args).await,
+        WorkerWork::LargeValue => objects::large_value(args).await,
+        WorkerWork::UnaryAdd => unary::add(args, 1).await,
+        WorkerWork::UnaryAtOnce => unary::add(args, AT_ONCE).await,
         WorkerWork::BlockingAdd | WorkerWork::BlockingGet => bail!("not an asynchronous work"),
     }
 }
@@ -247,11 +270,11 @@ async fn many_tasks(args: &WorkerArgs, dicts: &[client::Dict<String, i64>], time
     worker::report(&work(args.calls).await?)
 }
 
-async fn in_flight(args: &WorkerArgs) -> Result<()> {
+async fn in_flight(args: &WorkerArgs, width: usize) -> Result<()> {
     let manager = client::connect(args).await?;
     let dict = manager.dict::<String, i64>(DICT).await?;
     let key = KEY.to_owned();
-    let work = |calls| load::pipelined(IN_FLIGHT, calls, || dict.add(&key, 1).send());
+    let work = |calls| load::pipelined(width, calls, || dict.add(&key, 1).send());
     work(load::warm_up(args.calls)).await?;
     worker::ready_async().await?;
     worker::report(&work(args.calls).await?)

@@ -272,7 +272,8 @@ fn figures(measured: &Measured) -> Option<[String; 7]> {
 fn show(value: f64, figure: Figure) -> String {
     match figure {
         Figure::Rate if value >= 1e6 => format!("{:.2} M/s", value / 1e6),
-        Figure::Rate => format!("{:.1} k/s", value / 1e3),
+        Figure::Rate if value >= 1e3 => format!("{:.1} k/s", value / 1e3),
+        Figure::Rate => format!("{} /s", digits(value)),
         _ => format!("{} {}", digits(value), figure.unit()),
     }
 }

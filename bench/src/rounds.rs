@@ -63,7 +63,7 @@ pub(crate) fn interleave(servers: &mut Servers<'_>, contenders: &[Contender], pl
                     if round > 0 {
                         measured.readings.push(reading);
                     } else if contender.is_sized() {
-                        *calls = sized(&reading, plan.measurement);
+                        *calls = sized(&reading, plan.measurement, contender.least_calls());
                     }
                 }
                 Err(error) => {
@@ -78,9 +78,9 @@ pub(crate) fn interleave(servers: &mut Servers<'_>, contenders: &[Contender], pl
     Ok(all.into_iter().map(|(measured, _)| measured).collect())
 }
 
-fn sized(reading: &Reading, measurement: Duration) -> u64 {
+fn sized(reading: &Reading, measurement: Duration, least: u64) -> u64 {
     let calls = reading.per_second() * measurement.as_secs_f64();
-    (calls as u64).clamp(256, 50_000_000)
+    (calls as u64).clamp(least, 50_000_000)
 }
 
 fn progress(round: u32, plan: Plan, contender: Contender, reading: &Reading) {
@@ -101,6 +101,7 @@ mod tests {
     #[test]
     fn a_measurement_is_sized_by_the_warm_up() {
         let reading = Reading { calls: 5_000, seconds: 0.1, p50_us: None, p99_us: None };
-        assert_eq!(sized(&reading, Duration::from_millis(700)), 35_000);
+        assert_eq!(sized(&reading, Duration::from_millis(700), 256), 35_000);
+        assert_eq!(sized(&reading, Duration::from_millis(1), 256), 256);
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 
 use crate::args::WorkerWork;
-use crate::contender::{Contender, PROCESSES};
+use crate::contender::{Contender, ELEMENTS, LARGE, PROCESSES, Socket};
 use crate::holdfast;
 use crate::peers::{cpython, echo, redis};
 use crate::reading::Reading;
@@ -29,6 +29,7 @@ pub(crate) struct Servers<'a> {
     tls: Lazy<holdfast::Server>,
     redis: Lazy<redis::Server>,
     cpython: Lazy<cpython::Server>,
+    cpython_tcp: Lazy<cpython::Server>,
     echo: Lazy<echo::Server>,
 }
 
@@ -44,6 +45,7 @@ impl<'a> Servers<'a> {
             tls: Lazy::Untried,
             redis: Lazy::Untried,
             cpython: Lazy::Untried,
+            cpython_tcp: Lazy::Untried,
             echo: Lazy::Untried,
         }
     }
@@ -67,19 +69,33 @@ impl<'a> Servers<'a> {
             Contender::HoldfastTcp(op) => holdfast(self.tcp()?, holdfast::async_work(op)),
             Contender::HoldfastTcpInFlight => holdfast(self.tcp()?, WorkerWork::InFlight),
             Contender::HoldfastTlsInFlight => holdfast(self.tls()?, WorkerWork::InFlight),
+            Contender::HoldfastListRead => holdfast(self.holdfast()?, WorkerWork::ListRead),
+            Contender::HoldfastObject(op) => holdfast(self.holdfast()?, holdfast::object_work(op)),
+            Contender::HoldfastCreate(Socket::Unix) => holdfast(self.holdfast()?, WorkerWork::Create),
+            Contender::HoldfastCreate(Socket::Tcp) => holdfast(self.tcp()?, WorkerWork::Create),
+            Contender::HoldfastLargeValue => holdfast(self.holdfast()?, WorkerWork::LargeValue),
+            Contender::HoldfastAtOnce => holdfast(self.holdfast()?, WorkerWork::AtOnce),
+            Contender::HoldfastUnary => holdfast(self.holdfast()?, WorkerWork::UnaryAdd),
+            Contender::HoldfastUnaryAtOnce => holdfast(self.holdfast()?, WorkerWork::UnaryAtOnce),
             Contender::RedisBenchmark(op) => self.redis()?.benchmark(op, calls, 1, 1, cpu),
             Contender::RedisCrate(op) => self.redis()?.call_by_crate(setting, op, calls, cpu),
             Contender::RedisConnections => self.redis()?.connections(calls, cpu),
             Contender::RedisPipelined => self.redis()?.pipelined(calls, cpu),
             Contender::RedisTcp(op) => self.redis()?.over_tcp(op, calls, cpu),
+            Contender::RedisObject(op) => self.redis()?.on_object(op, calls, cpu),
+            Contender::RedisListRead => self.redis()?.read_list(ELEMENTS, calls, cpu),
             Contender::CpythonGet => self.cpython()?.get(calls, cpu),
             Contender::CpythonProcesses => self.cpython()?.processes(calls, cpu),
             Contender::CpythonStart => {
                 let python = self.setting.python.as_ref().map_err(Clone::clone)?;
                 worker::run(vec![python.start_manager(cpu)?])
             }
-            Contender::EchoAsync => self.echo()?.call(setting, calls, false, cpu),
-            Contender::EchoBlocking => self.echo()?.call(setting, calls, true, cpu),
+            Contender::CpythonIteration => self.cpython()?.iterate(calls, cpu),
+            Contender::CpythonCreate(Socket::Unix) => self.cpython()?.create(calls, cpu),
+            Contender::CpythonCreate(Socket::Tcp) => self.cpython_tcp()?.create(calls, cpu),
+            Contender::EchoAsync => self.echo()?.call(setting, calls, echo::BODY, false, cpu),
+            Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::BODY, true, cpu),
+            Contender::EchoLarge => self.echo()?.call(setting, calls, LARGE, false, cpu),
         }
     }
 
@@ -123,7 +139,12 @@ impl<'a> Servers<'a> {
 
     fn cpython(&mut self) -> Result<&cpython::Server> {
         let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("cpython"));
-        self.cpython.get(|| setting.python.as_ref().map_err(Clone::clone)?.serve(&socket, cpu))
+        self.cpython.get(|| setting.python.as_ref().map_err(Clone::clone)?.serve(socket.as_os_str(), cpu))
+    }
+
+    fn cpython_tcp(&mut self) -> Result<&cpython::Server> {
+        let (setting, cpu) = (self.setting, self.cpu());
+        self.cpython_tcp.get(|| setting.python.as_ref().map_err(Clone::clone)?.serve("127.0.0.1:0".as_ref(), cpu))
     }
 
     fn echo(&mut self) -> Result<&echo::Server> {

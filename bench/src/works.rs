@@ -1,7 +1,7 @@
 //! The table of works: what is compared with what, and the goals.
 
-use crate::args::Op;
-use crate::contender::Contender;
+use crate::args::{ObjectOp, Op};
+use crate::contender::{Contender, LARGE, Socket};
 use crate::reading::{Reading, median};
 
 /// Contenders that take turns in the same rounds, and what is read from their figures.
@@ -53,8 +53,10 @@ pub(crate) enum Figure {
     Rate,
     /// The median of single calls, in microseconds.
     P50,
-    /// Elapsed time, in milliseconds.
+    /// Elapsed time over calls, in milliseconds.
     Milliseconds,
+    /// How much of a large value is moved each second, there and back, in MiB.
+    Bandwidth,
     /// Memory per entry, in bytes.
     Bytes,
     /// Memory per session, in KiB.
@@ -68,7 +70,8 @@ impl Figure {
             Self::TimePerCall => Some(reading.us_per_call()),
             Self::Rate => Some(reading.per_second()),
             Self::P50 => reading.p50_us,
-            Self::Milliseconds => Some(reading.seconds * 1000.0),
+            Self::Milliseconds => Some(reading.us_per_call() / 1000.0),
+            Self::Bandwidth => Some(reading.per_second() * (2 * LARGE) as f64 / f64::from(1 << 20)),
             Self::Bytes | Self::Kibibytes => None,
         }))
     }
@@ -79,6 +82,7 @@ impl Figure {
             Self::TimePerCall | Self::P50 => "us",
             Self::Rate => "calls/s",
             Self::Milliseconds => "ms",
+            Self::Bandwidth => "MiB/s",
             Self::Bytes => "B",
             Self::Kibibytes => "KiB",
         }
@@ -108,10 +112,15 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(one_at_a_time(Op::Add, pinned)),
         stage(one_at_a_time(Op::Get, pinned)),
         stage(busy()),
-        stage(loopback(pinned)),
+        stage(loopback()),
         stage(processes()),
         stage(objects()),
         stage(start()),
+        stage(whole_list()),
+        stage(lists_and_sets(pinned)),
+        stage(creation()),
+        stage(unary()),
+        stage(large_value()),
     ]
 }
 
@@ -150,14 +159,14 @@ fn busy() -> Vec<Row> {
     ]
 }
 
-fn loopback(pinned: bool) -> Vec<Row> {
+fn loopback() -> Vec<Row> {
     vec![
         Row {
             work: "TCP loopback, one at a time, async, add",
             subject: Contender::HoldfastTcp(Op::Add),
             peer: Some(Contender::RedisTcp(Op::Add)),
             figure: Figure::TimePerCall,
-            goal: Some(Goal::AtMost(if pinned { 0.9 } else { 0.75 })),
+            goal: Some(Goal::AtMost(1.0)),
         },
         Row {
             work: "TLS loopback, 256 in flight, add",
@@ -198,6 +207,69 @@ fn start() -> Vec<Row> {
         goal,
     };
     vec![row(None, Some(Goal::AtMost(50.0))), row(Some(Contender::CpythonStart), None)]
+}
+
+fn whole_list() -> Vec<Row> {
+    let row = |peer, figure, goal| Row {
+        work: "list of 100,000, read all",
+        subject: Contender::HoldfastListRead,
+        peer: Some(peer),
+        figure,
+        goal: Some(goal),
+    };
+    vec![
+        row(Contender::CpythonIteration, Figure::Rate, Goal::AtLeast(50.0)),
+        row(Contender::RedisListRead, Figure::Milliseconds, Goal::AtMost(2.0)),
+    ]
+}
+
+fn lists_and_sets(pinned: bool) -> Vec<Row> {
+    let row = |work, op| Row {
+        work,
+        subject: Contender::HoldfastObject(op),
+        peer: Some(Contender::RedisObject(op)),
+        figure: Figure::TimePerCall,
+        goal: pinned.then_some(Goal::AtMost(1.0)),
+    };
+    vec![
+        row("one at a time, async, list append", ObjectOp::ListAppend),
+        row("one at a time, async, list get", ObjectOp::ListGet),
+        row("one at a time, async, set add", ObjectOp::SetAdd),
+        row("one at a time, async, set contains", ObjectOp::SetContains),
+    ]
+}
+
+fn creation() -> Vec<Row> {
+    let row = |work, socket| Row {
+        work,
+        subject: Contender::HoldfastCreate(socket),
+        peer: Some(Contender::CpythonCreate(socket)),
+        figure: Figure::TimePerCall,
+        goal: Some(Goal::AtMost(0.1)),
+    };
+    vec![
+        row("create and drop an object, Unix socket", Socket::Unix),
+        row("create and drop an object, TCP loopback", Socket::Tcp),
+    ]
+}
+
+fn unary() -> Vec<Row> {
+    let row = |work, subject, peer, figure| Row { work, subject, peer: Some(peer), figure, goal: None };
+    let alone = Contender::HoldfastAsync(Op::Add);
+    vec![
+        row("unary, one at a time, add", Contender::HoldfastUnary, alone, Figure::TimePerCall),
+        row("unary, 64 at once, add", Contender::HoldfastUnaryAtOnce, Contender::HoldfastAtOnce, Figure::Rate),
+    ]
+}
+
+fn large_value() -> Vec<Row> {
+    vec![Row {
+        work: "value of 1 MiB, set and get",
+        subject: Contender::HoldfastLargeValue,
+        peer: Some(Contender::EchoLarge),
+        figure: Figure::Bandwidth,
+        goal: Some(Goal::AtLeast(0.5)),
+    }]
 }
 
 #[cfg(test)]

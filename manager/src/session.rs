@@ -147,13 +147,19 @@ impl Session {
         let Some(Handle { slot, .. }) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
         };
-        let op = match self.read(slot, call.op, call.request) {
+        let mut op = match AnyOp::decode(slot.kind(), call.op, call.request) {
             Ok(op) => op,
             Err(refusal) => return (0, Err(refusal)),
         };
-        match self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op) {
+        if let Err(refusal) = self.resolve_all(slot, &mut op) {
+            return (0, Err(refusal));
+        }
+        let (index, answer) = self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op);
+        // Most objects have no references to give.
+        let refers = slot.refers();
+        match (index, answer) {
             (index, Answer::Done(mut reply)) => {
-                let delivered = self.deliver(&mut reply);
+                let delivered = if refers { self.deliver(&mut reply) } else { Vec::new() };
                 if delivered.is_empty() {
                     frame::put_response(replies, call.sequence, index, reply);
                 } else {
@@ -165,14 +171,13 @@ impl Session {
         }
     }
 
-    /// Reads a request. The handles in its references become the objects that they stand for.
-    fn read(&self, slot: &Arc<Slot>, op: u32, request: &[u8]) -> Result<AnyOp, Refusal> {
-        let mut op = AnyOp::decode(slot.kind(), op, request)?;
+    /// Lets the references in a request be to the objects that their handles stand for.
+    #[inline]
+    fn resolve_all(&self, slot: &Arc<Slot>, op: &mut AnyOp) -> Result<(), Refusal> {
         op.change_references(&mut |reference| {
             slot.will_refer();
             self.resolve(reference)
-        })?;
-        Ok(op)
+        })
     }
 
     /// The object that a reference of the client stands for.
@@ -186,6 +191,7 @@ impl Session {
     ///
     /// No limit keeps them away: what was taken out of an object would be lost. They count as handles, so a session that
     /// has too many opens no more; and an object has one handle of this sort, however often it is delivered.
+    #[inline]
     fn deliver(&mut self, reply: &mut AnyReply) -> Vec<u32> {
         let mut delivered = Vec::new();
         let Ok(()) = reply.change_references(&mut |reference| -> Result<(), Infallible> {
@@ -228,7 +234,8 @@ impl Session {
             return (0, self.manage(method.op, request).map(|reply| reply.encode(response)));
         }
         let found = self.find(method.kind, target).and_then(|slot| {
-            let op = self.read(&slot, method.op, request)?;
+            let mut op = AnyOp::decode(method.kind, method.op, request)?;
+            self.resolve_all(&slot, &mut op)?;
             Ok((slot, op))
         });
         let (slot, op) = match found {

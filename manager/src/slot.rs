@@ -150,6 +150,11 @@ impl Slot {
         }
     }
 
+    /// Whether there may be references in the object's data: whoever has seen one there sees this.
+    pub(crate) fn refers(&self) -> bool {
+        self.refers.load(Ordering::Acquire)
+    }
+
     /// How many inputs there were.
     pub(crate) fn inputs(&self) -> u64 {
         self.inside.lock().inputs

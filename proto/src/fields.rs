@@ -119,14 +119,15 @@ impl<'a> Fields<'a> {
     /// must not be taken for one: `known` is the largest number that is known.
     #[cold]
     pub(crate) fn skip(&mut self, key: u64, known: u32) -> Result<(), Wrong> {
-        let tag = u32::try_from(key >> 3).map_err(|_| "a field number is too large")?;
+        let key = u32::try_from(key).map_err(|_| "a field number is too large")?;
+        let tag = key >> 3;
         if tag == 0 {
             return Err("a field has the number 0");
         }
         if tag <= known {
             return Err("a field has the wrong wire type");
         }
-        match key as u32 & 7 {
+        match key & 7 {
             VARINT => self.varint().map(drop),
             LENGTH_DELIMITED => self.bytes().map(drop),
             FIXED64 => self.take(8).map(drop),

@@ -29,11 +29,17 @@ pub const CERTIFICATE_FILE_VARIABLE: &str = "HOLDFAST_CERTIFICATE_FILE";
 /// Names the file with the private key of that certificate, for the manager alone.
 pub const PRIVATE_KEY_FILE_VARIABLE: &str = "HOLDFAST_PRIVATE_KEY_FILE";
 
-/// The folder for sockets of this user: short, since the path of a Unix socket has at most 107 bytes.
+/// The name of the default socket.
+const SOCKET: &str = "manager.sock";
+
+/// The folder for sockets of this user: short, since the path of a Unix socket has at most 107 bytes. An
+/// `XDG_RUNTIME_DIR` that leaves no room for the name of a socket, as on machines that keep such folders deep down, is
+/// taken for none.
 #[must_use]
 pub fn runtime_folder() -> PathBuf {
-    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute()) {
-        Some(folder) => folder.join("holdfast"),
+    let folder = env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("holdfast"));
+    match folder.filter(|folder| folder.is_absolute() && Address::Unix(folder.join(SOCKET)).check().is_ok()) {
+        Some(folder) => folder,
         None => PathBuf::from(format!("/tmp/holdfast-{}", rustix::process::geteuid().as_raw())),
     }
 }
@@ -41,7 +47,7 @@ pub fn runtime_folder() -> PathBuf {
 /// The address that a manager listens on if it is told none.
 #[must_use]
 pub fn default_address() -> Address {
-    Address::Unix(runtime_folder().join("manager.sock"))
+    Address::Unix(runtime_folder().join(SOCKET))
 }
 
 /// The file that the authkey is in if nobody names another.

@@ -22,6 +22,7 @@ use crate::session::Target;
 /// | name | | the name of the program |
 /// | time to connect | | 10 s |
 /// | time for a call | | 30 s |
+/// | time to poll for a reply | | 50 µs |
 #[derive(Clone, Debug)]
 pub struct Options {
     address: Option<Address>,
@@ -30,6 +31,7 @@ pub struct Options {
     name: Option<String>,
     connect_timeout: Duration,
     call_timeout: Option<Duration>,
+    busy_poll: Duration,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             name: None,
             connect_timeout: Duration::from_secs(10),
             call_timeout: Some(Duration::from_secs(30)),
+            busy_poll: Duration::from_micros(50),
         }
     }
 }
@@ -90,6 +93,23 @@ impl Options {
         self
     }
 
+    /// How long a call may poll the socket for its reply before it sleeps; zero never polls, more than 50 µs rarely pays, and
+    /// more than 1 ms counts as 1 ms.
+    ///
+    /// Waking an idle CPU takes longer than all the rest of a call, and polling can halve the time of calls that are made
+    /// one after the other. It costs the CPU meanwhile, which is offered to others between two looks but never idle. So it
+    /// happens only inside of calls and only where it pays: while replies take longer than this it stops by itself, but for
+    /// one call of 129, and it never begins where the process may use one CPU only.
+    ///
+    /// Async calls poll only while none other of the process waits by itself, and up to eight of them before other tasks
+    /// have their turn; those of the same runtime thread wait meanwhile. Set it to zero where they must not, or where CPU
+    /// time counts for more than the time of a call.
+    #[must_use]
+    pub fn busy_poll(mut self, longest: Duration) -> Self {
+        self.busy_poll = longest;
+        self
+    }
+
     pub(crate) fn without_authkey(mut self) -> Self {
         self.authkey = None;
         self
@@ -119,13 +139,15 @@ impl Options {
             (None, Some(text)) => text.to_string_lossy().parse()?,
             (None, None) => default_address(),
         };
+        address.check()?;
         let authkey = match (&self.authkey, self.file_of_authkey()) {
             (Some(authkey), _) => authkey.clone(),
             (None, file) => read_authkey_file(&file.unwrap_or_default())?,
         };
         let name = self.name.clone().unwrap_or_else(program_name);
         let end = (0..=name.len().min(128)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-        Ok(Target { address, authkey, name: name[..end].to_owned(), connect_timeout: self.connect_timeout })
+        let (name, busy_poll) = (name[..end].to_owned(), self.busy_poll);
+        Ok(Target { address, authkey, name, connect_timeout: self.connect_timeout, busy_poll })
     }
 }
 

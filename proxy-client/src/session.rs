@@ -4,6 +4,7 @@
 //! them: [`tasks`], a task on a tokio runtime, or [`threads`], the calling thread itself.
 
 mod body;
+mod busy_poll;
 mod by_number;
 mod calls;
 mod hello;
@@ -33,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) authkey: Authkey,
     pub(crate) name: String,
     pub(crate) connect_timeout: Duration,
+    /// How long a reply is polled for; 0 is not at all.
+    pub(crate) busy_poll: Duration,
 }
 
 /// What is known of the manager at the other end.

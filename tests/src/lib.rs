@@ -2,7 +2,8 @@
 //!
 //! The tests are in `tests/`; this library is what they have in common. [`Manager`] is a manager process with chosen
 //! limits, [`Process`] any other, [`Raw`] a client that says whatever a test wants it to say, and [`Witness`] an honest
-//! client beside it that must never notice.
+//! client beside it that must never notice; [`Wire`](http2::Wire) is a client without a library, which breaks HTTP/2 too, and
+//! [`Pulse`] times honest clients meanwhile.
 //!
 //! - Every wait is for something, and ends with a panic after [`PATIENCE`].
 //! - Every process ends with the test that started it, also when that test is killed: its standard input closes.
@@ -10,10 +11,14 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
 
 mod cutter;
+pub mod http2;
 mod manager;
+mod mutate;
 mod process;
+mod pulse;
 mod raw;
 mod rpc;
+mod siege;
 mod stopped;
 mod tls;
 mod wait;
@@ -21,9 +26,12 @@ mod witness;
 
 pub use cutter::{Cut, Cutter};
 pub use manager::{Manager, Setup};
+pub use mutate::fuzz;
 pub use process::Process;
+pub use pulse::{Pulse, Seen};
 pub use raw::{Ended, Raw, Stream, call, handshake};
 pub use rpc::{Answer, Open, Rpc};
+pub use siege::{Siege, times};
 pub use stopped::Stopped;
 pub use tls::{Between, acceptor, certificate, connect_tls};
 pub use wait::{PATIENCE, until, until_async, within};

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use holdfast::blocking::{Dict, Manager};
+use holdfast::Options;
+use holdfast::blocking::{Dict, List, Manager};
 use holdfast_manager::settings::Settings;
 use holdfast_manager::{Certificate, Config, Limits, Listen, Network, Server};
 use holdfast_objects::testing::Source;
-use holdfast_proto::place::{Address, create_authkey_file};
+use holdfast_proto::place::{Address, create_authkey_file, default_address};
+use holdfast_tests::{PATIENCE, until_async};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {
@@ -28,6 +31,12 @@ fn main() {
         ["litter", seed] => litter(seed.parse().unwrap()),
         ["threads"] => threads(),
         ["own", library] => own(library),
+        ["crowd", sessions] => crowd(sessions.parse().unwrap()),
+        ["interrupted", whose] => interrupted(whose),
+        ["fork"] => fork(),
+        ["descriptors"] => descriptors(),
+        ["iterate", dict, list] => iterate(dict, list),
+        ["default-address"] => say(default_address()),
         ["connect-default"] => say(Manager::connect_default().unwrap().status().unwrap().pid),
         _ => panic!("no such role: {arguments:?}"),
     }
@@ -246,4 +255,119 @@ async fn own_async() {
     }
     say("done");
     tokio::task::spawn_blocking(hear).await.unwrap();
+}
+
+/// Opens many sessions at once, uses each, and keeps them until the test is over.
+fn crowd(sessions: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    say("ready");
+    hear();
+    runtime.block_on(async {
+        // Nobody is refused, however long a busy machine takes to serve them all.
+        let options = Options::default().connect_timeout(PATIENCE).call_timeout(Some(PATIENCE));
+        let opened = try_join_all((0..sessions).map(|_| holdfast::Manager::connect_with(&options))).await.unwrap();
+        let counters = try_join_all(opened.iter().map(|manager| manager.dict::<u64, u64>("crowd"))).await.unwrap();
+        try_join_all(counters.iter().map(|counter| counter.add(&0, 1))).await.unwrap();
+        say("served");
+        tokio::task::spawn_blocking(hear).await.unwrap();
+    });
+}
+
+/// Makes calls while Ctrl-C is pressed, which it handles, and checks that each gets the answer to what it asked.
+fn interrupted(whose: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handler = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).unwrap();
+    drop(handler);
+    let manager = if whose == "own" { Manager::start() } else { Manager::connect_default() }.unwrap();
+    let squares: Dict<u64, u64> = manager.new_dict().unwrap();
+    squares.update((0..100).map(|number| (number, number * number))).unwrap();
+    say("ready");
+    hear();
+    say("calling");
+    assert_eq!(squares.get(&7).unwrap(), Some(49));
+    say("answered");
+    let mut calls = 0_u64;
+    let stdin = std::io::stdin();
+    let is_over = || poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&Timespec::default())) == Ok(1);
+    while !is_over() {
+        let number = calls % 100;
+        assert_eq!(squares.get(&number).unwrap(), Some(number * number));
+        assert_eq!(squares.len().unwrap(), 100);
+        assert_eq!(squares.keys::<Vec<_>>().unwrap().len(), 100);
+        assert!(squares.pop(&(100 + number)).unwrap_err().is_missing_key());
+        calls += 4;
+    }
+    assert!(calls > 0);
+    runtime.block_on(interrupt.recv()).unwrap();
+    say("every answer was right");
+}
+
+/// Is forked while it has a session.
+fn fork() {
+    let manager = Manager::connect_default().unwrap();
+    let counter: Dict<String, u64> = manager.dict("counter").unwrap();
+    counter.add("parent", 1).unwrap();
+    let nameless: Dict<String, u64> = manager.new_dict().unwrap();
+    nameless.add("parent", 1).unwrap();
+    // This process has one thread, so its child may do anything.
+    match fork::fork().unwrap() {
+        fork::Fork::Child => {
+            drop((nameless, counter, manager));
+            let manager = Manager::connect_default().unwrap();
+            let counter: Dict<String, u64> = manager.dict("counter").unwrap();
+            counter.add("child", 1).unwrap();
+            manager.close();
+        }
+        fork::Fork::Parent(child) => {
+            assert_eq!(fork::waitpid(child).unwrap(), 0, "the child ends well");
+            counter.add("parent", 1).unwrap();
+            assert_eq!(nameless.add("parent", 1).unwrap(), 2);
+            say(format_args!("{:?}", counter.items::<Vec<_>>().unwrap()));
+            hear();
+        }
+    }
+}
+
+/// Opens and drops many sessions and proxies, and tells before and after how many file descriptors it has.
+fn descriptors() {
+    const SESSIONS: u64 = 500;
+    const PROXIES: u64 = 50_000;
+    const AT_ONCE: u64 = 1000;
+    let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let manager = Manager::connect_default().unwrap();
+    let async_manager = runtime.block_on(holdfast::Manager::connect_default()).unwrap();
+    let before = count();
+    say(before);
+    hear();
+    for _ in 0..SESSIONS {
+        Manager::connect_default().unwrap().status().unwrap();
+    }
+    for _ in 0..PROXIES {
+        let _: Dict<u64, u64> = manager.dict("one").unwrap();
+    }
+    runtime.block_on(async {
+        for _ in 0..SESSIONS {
+            holdfast::Manager::connect_default().await.unwrap().status().await.unwrap();
+        }
+        for _ in 0..PROXIES / AT_ONCE {
+            let opened = (0..AT_ONCE).map(|_| async_manager.dict::<u64, u64>("one"));
+            drop(try_join_all(opened.collect::<Vec<_>>()).await.unwrap());
+        }
+        // The tasks of sessions that were dropped end in their own time.
+        until_async("descriptors are closed", async || (count() <= before).then_some(())).await;
+    });
+    say(count());
+    hear();
+}
+
+/// Reads a whole dict and a whole list that another process made.
+fn iterate(dict: &str, list: &str) {
+    let (dict, list) = (dict.parse().unwrap(), list.parse().unwrap());
+    let manager = Manager::connect_token(&dict).unwrap();
+    let dict: Dict<u64, u64> = manager.dict_from_token(&dict).unwrap();
+    let list: List<u64> = manager.list_from_token(&list).unwrap();
+    let sum = dict.items::<Vec<_>>().unwrap().into_iter().map(|(key, value)| key + value).sum::<u64>();
+    say(sum + list.to_vec().unwrap().into_iter().sum::<u64>());
 }

@@ -8,6 +8,7 @@ import pathlib
 import queue
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -55,9 +56,9 @@ class Manager:
         key = folder / "authkey"
         self.process = subprocess.Popen(
             [program, "serve", "--print-address", "--authkey-file", key, "--listen", "http://127.0.0.1:0",
-             "--listen", f"unix:{folder}/manager.sock"],
+             "--listen", f"unix:{folder}/manager.sock", "--listen", "https://127.0.0.1:0"],
             stdout=subprocess.PIPE, text=True)
-        self.addresses = [self.process.stdout.readline().strip() for _ in range(2)]
+        self.addresses = [self.process.stdout.readline().strip() for _ in range(3)]
         assert all(self.addresses), "the manager did not start"
         self.authkey = key.read_text().strip()
 
@@ -317,12 +318,17 @@ class StockClient(unittest.TestCase):
 
     def test_the_documentation(self):
         blocks = lambda page: re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-        algorithm, session = blocks("docs/protocol.md")
+        algorithm, _by_hand, fetched, plain, session = blocks("docs/protocol.md")
         address = self.server.addresses[1]
         names = {**globals(), "address": address, "authkey": self.server.authkey}
-        exec(algorithm + session, names)
+        exec(algorithm + plain + session, names)
         self.addCleanup(names["channel"].close)
         self.assertEqual(names["sum"].value.integer, 1)
+        host, port = self.server.addresses[2].removeprefix("https://").split(":")
+        tls = {**globals(), "host": host, "port": int(port), "authkey": self.server.authkey, "header": "p=tls-server-end-point,,"}
+        exec(algorithm + fetched + session, tls)
+        self.addCleanup(tls["channel"].close)
+        self.assertEqual(tls["sum"].value.integer, 2)
         (usage,) = blocks("README.md")
         for module in [datum_pb2, dict_pb2, dict_pb2_grpc, manager_pb2, manager_pb2_grpc]:
             names.update(vars(module))

@@ -1,41 +1,53 @@
-"""CPython's side of the comparison: a multiprocessing manager on a Unix socket, and clients of it.
+"""CPython's side of the comparison: a multiprocessing manager, and clients of it.
 
-    cpython.py serve SOCKET          the manager; says `ready`, then serves until killed
-    cpython.py get SOCKET CALLS      `d[k]`, CALLS times
-    cpython.py count SOCKET CALLS    `d[k] = d[k] + 1`, CALLS proxy calls in all, two for each increment
-    cpython.py start                 `multiprocessing.Manager()` until the first `d[k]`
+    cpython.py serve ADDRESS          the manager; says its address, then serves until killed
+    cpython.py get ADDRESS CALLS      `d[k]`, CALLS times
+    cpython.py count ADDRESS CALLS    `d[k] = d[k] + 1`, CALLS proxy calls in all, two for each increment
+    cpython.py iterate ADDRESS CALLS  `for x in l` over a list of 100,000, CALLS times
+    cpython.py create ADDRESS CALLS   `m.dict()`, CALLS times, each dropped at once
+    cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
-A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
+An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
 machine-wide monotonic clock.
 """
 
 import json
 import multiprocessing
 import sys
-from multiprocessing.managers import DictProxy, SyncManager
+from itertools import islice
+from multiprocessing.managers import DictProxy, ListProxy, SyncManager
 from time import monotonic_ns
 
 AUTHKEY = b"both ends are processes of one benchmark"
 
 
 class Shared(SyncManager):
-    """A manager with one dict that every client finds."""
+    """A manager with one dict and one list that every client finds."""
 
 
-def serve(path):
+def parsed(address):
+    host, colon, port = address.rpartition(":")
+    return (host, int(port)) if colon and "/" not in address else address
+
+
+def serve(address):
     table = {"counter": 0}
+    numbers = list(range(100_000))
     Shared.register("table", callable=lambda: table, proxytype=DictProxy)
-    server = Shared(address=path, authkey=AUTHKEY).get_server()
-    print("ready", flush=True)
+    Shared.register("numbers", callable=lambda: numbers, proxytype=ListProxy)
+    server = Shared(address=parsed(address), authkey=AUTHKEY).get_server()
+    bound = server.address
+    print(bound if isinstance(bound, str) else "%s:%d" % bound, flush=True)
     server.serve_forever()
 
 
-def connect(path):
+def connect(address):
     multiprocessing.current_process().authkey = AUTHKEY
     Shared.register("table", proxytype=DictProxy)
-    manager = Shared(address=path, authkey=AUTHKEY)
+    Shared.register("numbers", proxytype=ListProxy)
+    manager = Shared(address=parsed(address), authkey=AUTHKEY)
     manager.connect()
-    return manager.table()
+    return manager
 
 
 def ready():
@@ -53,8 +65,8 @@ def report(calls, start, end, singles=()):
     print(json.dumps(lap), flush=True)
 
 
-def get(path, calls):
-    table = connect(path)
+def get(address, calls):
+    table = connect(address).table()
     for _ in range(max(1, calls // 10)):
         table["counter"]
     ready()
@@ -68,8 +80,8 @@ def get(path, calls):
     report(calls, start, monotonic_ns(), singles)
 
 
-def count(path, calls):
-    table = connect(path)
+def count(address, calls):
+    table = connect(address).table()
     increments = max(1, calls // 2)
     for _ in range(max(1, increments // 10)):
         table["counter"] = table["counter"] + 1
@@ -78,6 +90,33 @@ def count(path, calls):
     for _ in range(increments):
         table["counter"] = table["counter"] + 1
     report(2 * increments, start, monotonic_ns())
+
+
+def iterate(address, calls):
+    numbers = connect(address).numbers()
+    for _ in islice(numbers, 1000):
+        pass
+    ready()
+    read = 0
+    start = monotonic_ns()
+    for _ in range(calls):
+        for _ in numbers:
+            read += 1
+    end = monotonic_ns()
+    if read != calls * len(numbers):
+        sys.exit("the list is not what it was")
+    report(calls, start, end)
+
+
+def create(address, calls):
+    manager = connect(address)
+    for _ in range(max(1, calls // 10)):
+        manager.dict()
+    ready()
+    start = monotonic_ns()
+    for _ in range(calls):
+        manager.dict()
+    report(calls, start, monotonic_ns())
 
 
 def start():
@@ -97,5 +136,5 @@ if __name__ == "__main__":
     elif what == "start":
         start()
     else:
-        path, calls = rest
-        {"get": get, "count": count}[what](path, int(calls))
+        address, calls = rest
+        {"get": get, "count": count, "iterate": iterate, "create": create}[what](address, int(calls))

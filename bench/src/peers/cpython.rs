@@ -1,11 +1,12 @@
 //! CPython's `multiprocessing` manager, served and called by the script beside this file.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::child::{Child, Launch};
 use crate::contender::PROCESSES;
@@ -18,6 +19,7 @@ const SCRIPT: &str = include_str!("cpython.py");
 const START: Duration = Duration::from_secs(20);
 
 /// The interpreter that is installed.
+#[derive(Clone)]
 pub(crate) struct Python {
     pub(crate) version: String,
     interpreter: PathBuf,
@@ -39,16 +41,11 @@ impl Python {
         Ok(Self { version: version.to_owned(), interpreter: interpreter.into(), script })
     }
 
-    /// Starts a manager on `socket`, and waits until it listens.
-    pub(crate) fn serve(&self, socket: &Path, cpu: Option<usize>) -> Result<Server> {
-        let mut process = Child::start(self.launch("serve").arg(socket), cpu)?;
-        let word = process.line(START)?;
-        if word != "ready" {
-            bail!("CPython's manager said {word:?} instead of `ready`");
-        }
-        let client = self.launch("get");
-        let counter = self.launch("count");
-        Ok(Server { _process: process, client, counter, socket: socket.to_owned() })
+    /// Starts a manager on `address`, a path or HOST:PORT, and waits until it says which that has become.
+    pub(crate) fn serve(&self, address: &OsStr, cpu: Option<usize>) -> Result<Server> {
+        let mut process = Child::start(self.launch("serve").arg(address), cpu)?;
+        let address = process.line(START)?.into();
+        Ok(Server { _process: process, python: self.clone(), address })
     }
 
     /// A process that starts a manager of its own.
@@ -65,26 +62,35 @@ impl Python {
 /// A running manager.
 pub(crate) struct Server {
     _process: Child,
-    client: Launch,
-    counter: Launch,
-    socket: PathBuf,
+    python: Python,
+    address: OsString,
 }
 
 impl Server {
     /// `d[k]`, one at a time.
     pub(crate) fn get(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-        worker::run(vec![self.start(&self.client, calls, cpu)?])
+        worker::run(vec![self.start("get", calls, cpu)?])
     }
 
     /// Processes that all do `d[k] = d[k] + 1`, which is two calls, without a lock: it loses updates, but it is the
     /// fastest that CPython can do.
     pub(crate) fn processes(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
         let each = (calls / PROCESSES as u64).max(2);
-        let workers: Result<Vec<Child>> = (0..PROCESSES).map(|_| self.start(&self.counter, each, cpu)).collect();
+        let workers: Result<Vec<Child>> = (0..PROCESSES).map(|_| self.start("count", each, cpu)).collect();
         worker::run(workers?)
     }
 
-    fn start(&self, launch: &Launch, calls: u64, cpu: Option<usize>) -> Result<Child> {
-        Child::start(launch.clone().arg(&self.socket).words(&calls.to_string()), cpu)
+    /// `for x in l` over a list of 100,000 integers: a proxy makes a call for each of them.
+    pub(crate) fn iterate(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::run(vec![self.start("iterate", calls, cpu)?])
+    }
+
+    /// `m.dict()`, whose proxy is dropped at once.
+    pub(crate) fn create(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::run(vec![self.start("create", calls, cpu)?])
+    }
+
+    fn start(&self, what: &str, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.python.launch(what).arg(&self.address).words(&calls.to_string()), cpu)
     }
 }

@@ -1,4 +1,4 @@
-//! The raw echo: a 4-byte length and a body of about the size of a call, sent back as it came. The least that a call
+//! The raw echo: a 4-byte length and a body of the size of a call, small or large, sent back as it came. The least that a call
 //! over this kind of socket can cost.
 
 use std::io::{Read, Write};
@@ -17,8 +17,9 @@ use crate::{load, worker};
 
 const START: Duration = Duration::from_secs(10);
 const LENGTH: usize = 4;
-const BODY: usize = 20;
-/// As much as one read takes; frames here are far smaller.
+/// Bytes of a body that is about as large as a call.
+pub(crate) const BODY: usize = 20;
+/// As much as one read takes, at first; most frames here are far smaller.
 const BUFFER: usize = 16 * 1024;
 
 /// A running echo server.
@@ -40,9 +41,19 @@ impl Server {
     }
 
     /// One client, one frame at a time.
-    pub(crate) fn call(&self, setting: &Setting, calls: u64, blocking: bool, cpu: Option<usize>) -> Result<Reading> {
+    pub(crate) fn call(
+        &self,
+        setting: &Setting,
+        calls: u64,
+        body: usize,
+        blocking: bool,
+        cpu: Option<usize>,
+    ) -> Result<Reading> {
         let launch = Launch::new("the echo client", &setting.program)
-            .words(&format!("echo-client --calls {calls} {} --socket", if blocking { "--blocking" } else { "" }))
+            .words(&format!(
+                "echo-client --calls {calls} --body {body} {} --socket",
+                if blocking { "--blocking" } else { "" }
+            ))
             .arg(&self.socket);
         worker::run(vec![Child::start(launch, cpu)?])
     }
@@ -94,7 +105,7 @@ pub(crate) fn call(args: &EchoClientArgs) -> Result<()> {
 
 fn call_blocking(args: &EchoClientArgs) -> Result<()> {
     let mut stream = std::os::unix::net::UnixStream::connect(&args.socket)?;
-    let (request, mut reply) = (frame(), [0; BUFFER]);
+    let (request, mut reply) = (frame(args.body), buffer(args.body));
     let mut work = |calls| {
         load::blocking(calls, || {
             stream.write_all(&request)?;
@@ -112,13 +123,13 @@ fn call_blocking(args: &EchoClientArgs) -> Result<()> {
 
 async fn call_async(args: &EchoClientArgs) -> Result<()> {
     let mut stream = UnixStream::connect(&args.socket).await?;
-    echo_calls(&mut stream, load::warm_up(args.calls)).await?;
+    echo_calls(&mut stream, load::warm_up(args.calls), args.body).await?;
     worker::ready_async().await?;
-    worker::report(&echo_calls(&mut stream, args.calls).await?)
+    worker::report(&echo_calls(&mut stream, args.calls, args.body).await?)
 }
 
-async fn echo_calls(stream: &mut UnixStream, calls: u64) -> Result<load::Load> {
-    let (request, mut reply) = (frame(), [0; BUFFER]);
+async fn echo_calls(stream: &mut UnixStream, calls: u64, body: usize) -> Result<load::Load> {
+    let (request, mut reply) = (frame(body), buffer(body));
     load::one_at_a_time(calls, async || {
         stream.write_all(&request).await?;
         let mut got = 0;
@@ -130,10 +141,15 @@ async fn echo_calls(stream: &mut UnixStream, calls: u64) -> Result<load::Load> {
     .await
 }
 
-fn frame() -> [u8; LENGTH + BODY] {
-    let mut frame = [b'x'; LENGTH + BODY];
-    frame[..LENGTH].copy_from_slice(&(BODY as u32).to_be_bytes());
+fn frame(body: usize) -> Vec<u8> {
+    let mut frame = vec![b'x'; LENGTH + body];
+    frame[..LENGTH].copy_from_slice(&(body as u32).to_be_bytes());
     frame
+}
+
+/// Where a reply has room.
+fn buffer(body: usize) -> Vec<u8> {
+    vec![0; BUFFER.max(LENGTH + body)]
 }
 
 fn some(read: usize) -> std::io::Result<usize> {
@@ -150,11 +166,11 @@ mod tests {
 
     #[test]
     fn frames_are_told_from_their_beginnings() {
-        let mut bytes = frame().to_vec();
+        let mut bytes = frame(BODY);
         assert_eq!(whole_frames(&bytes[..3]), 0);
         assert_eq!(whole_frames(&bytes[..23]), 0);
         assert_eq!(whole_frames(&bytes), 24);
-        bytes.extend_from_slice(&frame()[..10]);
+        bytes.extend_from_slice(&frame(BODY)[..10]);
         assert_eq!(whole_frames(&bytes), 24);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ::redis::{Client, Commands, Connection};
 use anyhow::{Context, Result, bail};
 
-use crate::args::{Op, RedisClientArgs};
+use crate::args::{ObjectOp, Op, RedisClientArgs};
 use crate::child::{Child, Launch};
 use crate::contender::{CONNECTIONS, IN_FLIGHT};
 use crate::reading::Reading;
@@ -91,17 +91,47 @@ impl Server {
     ) -> Result<Reading> {
         // It sends whole pipelines only.
         let calls = calls.next_multiple_of((connections * pipelined) as u64);
-        let launch = Launch::new("redis-benchmark", Path::new("redis-benchmark"))
-            .words("-s")
-            .arg(&self.socket)
-            .words(&format!("-n {calls} -c {connections} -P {pipelined} --csv {}", command(op)));
-        let lines = Child::start(launch, cpu)?.finish(PATIENCE)?;
-        let mut reading = parse(&lines, calls)?;
+        let options = format!("-n {calls} -c {connections} -P {pipelined}");
+        let mut reading = self.over_unix(&options, command(op), calls, cpu)?;
         if pipelined > 1 {
             // Its percentiles are of whole pipelines.
             (reading.p50_us, reading.p99_us) = (None, None);
         }
         Ok(reading)
+    }
+
+    /// One connection that does the op to a list or a set, one command at a time.
+    pub(crate) fn on_object(&self, op: ObjectOp, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        if op == ObjectOp::ListGet {
+            self.fill_list("short", 1)?;
+        }
+        self.over_unix(&format!("-n {calls} -c 1"), object_command(op), calls, cpu)
+    }
+
+    /// One connection that reads a whole list of integers, time and again.
+    pub(crate) fn read_list(&self, elements: u64, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        self.fill_list("long", elements)?;
+        self.over_unix(&format!("-n {calls} -c 1"), "lrange long 0 -1", calls, cpu)
+    }
+
+    fn over_unix(&self, options: &str, command: &str, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        let launch = Launch::new("redis-benchmark", Path::new("redis-benchmark"))
+            .words("-s")
+            .arg(&self.socket)
+            .words(&format!("{options} --csv {command}"));
+        parse(&Child::start(launch, cpu)?.finish(PATIENCE)?, calls)
+    }
+
+    /// Makes a list of the integers from 0, unless it is there.
+    fn fill_list(&self, name: &str, elements: u64) -> Result<()> {
+        let mut connection = connect(&self.socket)?;
+        let mut held: u64 = connection.llen(name)?;
+        while held < elements {
+            interrupt::check()?;
+            let chunk: Vec<u64> = (held..(held + CHUNK).min(elements)).collect();
+            held = connection.rpush(name, chunk)?;
+        }
+        if held == elements { Ok(()) } else { bail!("Redis holds a list of {held} instead of {elements}") }
     }
 
     /// One connection over loopback, one command at a time.
@@ -156,6 +186,15 @@ fn command(op: Op) -> &'static str {
     match op {
         Op::Add => "hincrby hits counter 1",
         Op::Get => "hget hits counter",
+    }
+}
+
+fn object_command(op: ObjectOp) -> &'static str {
+    match op {
+        ObjectOp::ListAppend => "rpush appended 1",
+        ObjectOp::ListGet => "lindex short 0",
+        ObjectOp::SetAdd => "sadd members member",
+        ObjectOp::SetContains => "sismember members member",
     }
 }
 

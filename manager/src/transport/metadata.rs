@@ -186,6 +186,40 @@ mod tests {
         assert_eq!(timeout(&HeaderMap::new()), Ok(None));
     }
 
+    /// Percent-encoded as strictly as can be.
+    fn encoded(name: &str) -> String {
+        name.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn whatever_the_metadata_are_they_name_an_object_or_are_refused() {
+        const PIECES: [&[u8]; 12] =
+            [b"%", b"%4", b"%41", b"%c3%a4", b"%ff", b"%zz", b"a", b" ", b"=", b"w6Q", b"\xc3\xa4", b"4294967295"];
+        let mut source = holdfast_objects::testing::Source::new(1);
+        for _ in 0..20_000 {
+            let pieces = 0..source.below(6);
+            let value: Vec<u8> = pieces.flat_map(|_| PIECES[source.below(12) as usize].to_vec()).collect();
+            for key in [OBJECT_METADATA, OBJECT_BINARY_METADATA, HANDLE_METADATA] {
+                match target(&headers(&[(key, &value)])) {
+                    Ok(Target::Name(name)) => {
+                        assert!(name.len() <= value.len(), "{name:?} from {value:?}");
+                        let again = target(&headers(&[(OBJECT_METADATA, encoded(&name).as_bytes())]));
+                        assert_eq!(again, Ok(Target::Name(name)));
+                    }
+                    Ok(Target::Handle(handle)) => {
+                        let again = target(&headers(&[(HANDLE_METADATA, handle.to_string().as_bytes())]));
+                        assert_eq!(again, Ok(Target::Handle(handle)));
+                    }
+                    Ok(other) => panic!("{other:?} from {value:?}"),
+                    Err(refusal) => assert_eq!(refusal.why(), Reason::Malformed),
+                }
+            }
+            let headers = headers(&[("grpc-timeout", &value), ("content-type", &value), (TOKEN_METADATA, &value)]);
+            let _ = (timeout(&headers), is_grpc(&headers));
+            assert!(token(&headers).is_none_or(|token| token.len() <= value.len()));
+        }
+    }
+
     #[test]
     fn only_grpc_with_protobuf_is_grpc() {
         for (value, is) in [

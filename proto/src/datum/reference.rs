@@ -45,8 +45,27 @@ pub trait HasReferences {
 }
 
 impl HasReferences for Datum {
-    #[inline]
+    #[inline(always)]
     fn visit_references(&self, visit: &mut dyn FnMut(&Reference)) {
+        if self.may_refer() {
+            self.visit_inside(visit);
+        }
+    }
+
+    #[inline(always)]
+    fn change_references<E>(&mut self, change: &mut dyn FnMut(&mut Reference) -> Result<(), E>) -> Result<(), E> {
+        if self.may_refer() { self.change_inside(change) } else { Ok(()) }
+    }
+}
+
+impl Datum {
+    /// Most data is neither a reference nor a container, which every call tells of all its data.
+    #[inline(always)]
+    fn may_refer(&self) -> bool {
+        matches!(self, Self::Reference(_) | Self::List(_) | Self::Tuple(_) | Self::Set(_) | Self::Map(_))
+    }
+
+    fn visit_inside(&self, visit: &mut dyn FnMut(&Reference)) {
         match self {
             Self::Reference(reference) => visit(reference),
             Self::List(elements) | Self::Tuple(elements) | Self::Set(elements) => {
@@ -60,8 +79,7 @@ impl HasReferences for Datum {
         }
     }
 
-    #[inline]
-    fn change_references<E>(&mut self, change: &mut dyn FnMut(&mut Reference) -> Result<(), E>) -> Result<(), E> {
+    fn change_inside<E>(&mut self, change: &mut dyn FnMut(&mut Reference) -> Result<(), E>) -> Result<(), E> {
         match self {
             Self::Reference(reference) => change(reference),
             Self::List(elements) | Self::Tuple(elements) | Self::Set(elements) => {

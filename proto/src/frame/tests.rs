@@ -149,13 +149,14 @@ fn unknown_fields_are_skipped_and_nonsense_is_refused() {
     assert_eq!(read_client(&message).unwrap(), FromClient { received: 5, frame: None });
 
     for nonsense in [
-        &[0x0b][..],               // a group
-        &[0x00, 0x01],             // field 0
-        &[0x0a, 0x01, 0x00],       // `received` as bytes
-        &[0x1a, 0x05, 0x00],       // a call longer than its frame
-        &[0x1a, 0x02, 0x0a, 0x00], // a call whose sequence is bytes
-        &[0x08, 0xff],             // half a varint
-        &[0x12, 0x02, 0x12, 0xff], // a hello that ends in its name
+        &[0x0b][..],                           // a group
+        &[0x00, 0x01],                         // field 0
+        &[0x0a, 0x01, 0x00],                   // `received` as bytes
+        &[0x1a, 0x05, 0x00],                   // a call longer than its frame
+        &[0x1a, 0x02, 0x0a, 0x00],             // a call whose sequence is bytes
+        &[0x08, 0xff],                         // half a varint
+        &[0xd2, 0x8b, 0xd6, 0xc3, 0x22, 0x00], // a field number that is too large
+        &[0x12, 0x02, 0x12, 0xff],             // a hello that ends in its name
     ] {
         assert!(matches!(read_client(nonsense), Err(Broken::Malformed(_))), "{nonsense:x?}");
     }

@@ -4,8 +4,8 @@ use core::fmt;
 use core::str::FromStr;
 use std::borrow::ToOwned;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::string::String;
+use std::path::{Path, PathBuf};
+use std::string::{String, ToString};
 
 /// The longest path of a Unix socket, on Linux.
 const SOCKET_PATH_MAX: usize = 107;
@@ -29,6 +29,16 @@ impl Address {
         let (host, _) = authority.rsplit_once(':')?;
         Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
     }
+
+    /// Checks an address that was not read from a text, as reading it does.
+    ///
+    /// # Errors
+    ///
+    /// A Unix socket cannot have this path: it is empty, or longer than the 107 bytes that Linux has for it.
+    pub fn check(&self) -> Result<(), InvalidAddress> {
+        let Self::Unix(path) = self else { return Ok(()) };
+        check_path(path).map_err(|problem| InvalidAddress { text: self.to_string(), problem })
+    }
 }
 
 /// A text is not an address.
@@ -46,11 +56,8 @@ impl FromStr for Address {
         let invalid = |problem| InvalidAddress { text: text.to_owned(), problem };
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
-            match path.as_os_str().as_bytes().len() {
-                0 => Err(invalid("the path is empty")),
-                1..=SOCKET_PATH_MAX => Ok(Self::Unix(path)),
-                _ => Err(invalid("the path of a Unix socket has at most 107 bytes")),
-            }
+            check_path(&path).map_err(invalid)?;
+            Ok(Self::Unix(path))
         } else if let Some(authority) = text.strip_prefix("http://") {
             check_authority(authority).map(Self::Http).map_err(invalid)
         } else if let Some(authority) = text.strip_prefix("https://") {
@@ -58,6 +65,17 @@ impl FromStr for Address {
         } else {
             Err(invalid("the scheme is none of unix:, http:// and https://"))
         }
+    }
+}
+
+/// Whether a Unix socket can have this path. An error says what is wrong.
+fn check_path(path: &Path) -> Result<(), &'static str> {
+    match path.as_os_str().as_bytes().len() {
+        0 => Err("the path is empty"),
+        1..=SOCKET_PATH_MAX => Ok(()),
+        _ => Err(
+            "the path of a Unix socket has at most 107 bytes: take a folder whose path is shorter, as in /run or /tmp",
+        ),
     }
 }
 
@@ -88,7 +106,6 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
     use std::format;
-    use std::string::ToString;
 
     #[test]
     fn addresses_are_read_and_written() {
@@ -135,5 +152,13 @@ mod tests {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }
+    }
+
+    #[test]
+    fn an_address_that_was_made_by_hand_is_checked_too() {
+        let of = |length| Address::Unix("x".repeat(length).into()).check();
+        assert!(of(1).is_ok() && of(SOCKET_PATH_MAX).is_ok());
+        assert!(of(0).is_err_and(|error| error.to_string().contains("empty")));
+        assert!(of(SOCKET_PATH_MAX + 1).is_err_and(|error| error.to_string().contains("shorter")));
     }
 }

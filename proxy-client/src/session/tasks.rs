@@ -7,6 +7,7 @@ use std::mem;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,14 @@ use holdfast_stream::SelfWake;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Sleep, sleep, sleep_until, timeout, timeout_at};
 
+use super::busy_poll::{self, BusyPoll, Look};
 use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello::{self, Begin};
-use super::resume::{Attempt, Lost, Next, Resumption};
-use super::socket::Socket;
+use super::resume::{self, Attempt, Lost, Resumption};
+use super::socket::{Lookout, Socket};
 use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Asking, End, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Step, Target};
@@ -38,7 +41,7 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, state: State::New, leads: false }
+        Call { session: session.clone(), exchange, timeout, state: State::New, leads: None, has_polled: false }
     }
 }
 
@@ -57,6 +60,10 @@ pub struct Session {
 struct Shared {
     wire: Mutex<Wire<MaybeTls<Socket>>>,
     calls: Mutex<Calls>,
+    /// Of the socket of the wire.
+    lookout: Mutex<Lookout>,
+    /// Never locked together with another.
+    polling: Mutex<Polling>,
     /// Those of the wire.
     wakes: SelfWake,
     /// Wakes the driver, whoever moves the wire.
@@ -84,24 +91,25 @@ impl Session {
         let unreachable =
             |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
         match &target.address {
-            Address::Unix(path) => {
-                Self::drive(Socket::Unix(connect_unix(path).await.map_err(unreachable)?), target).await
-            }
+            Address::Unix(path) => Self::drive(connect_unix(path).await.map_err(unreachable)?.into(), target).await,
             Address::Http(authority) | Address::Https(authority) => {
                 let socket = TcpStream::connect(authority).await.map_err(unreachable)?;
                 socket.set_nodelay(true).map_err(unreachable)?;
-                Self::drive(Socket::Tcp(socket), target).await
+                Self::drive(socket.into(), target).await
             }
         }
     }
 
     async fn drive(socket: Socket, target: &Target) -> Result<Arc<Self>, ConnectError> {
+        let lookout = Mutex::new(socket.lookout());
         let Begin { wire, calls, peer, resumption } = hello::open(socket, target).await?;
         let wakes = wire.wakes.clone();
         let kick = Arc::new(Kick::default());
         let shared = Arc::new(Shared {
             wire: Mutex::new(wire),
             calls: Mutex::new(calls),
+            lookout,
+            polling: Mutex::new(Polling { busy_poll: BusyPoll::new(target.busy_poll), in_a_row: 0 }),
             wakes,
             driver: kick.clone().into(),
             resumption,
@@ -175,7 +183,9 @@ pub struct Call<E> {
     timeout: Option<Duration>,
     state: State,
     /// Whether this task has moved the wire, and may be the one that the socket wakes.
-    leads: bool,
+    leads: Option<Leader>,
+    /// Whether it has polled the socket for its reply, or need not.
+    has_polled: bool,
 }
 
 /// It is moved around with every call, so what is rare is apart.
@@ -294,14 +304,13 @@ impl<E: Exchange> Call<E> {
         if alone {
             calls.mute(asked);
             drop(calls);
-            self.leads = true;
-            self.session.shared.lead(cx);
-            return self.session.shared.calls.lock().outcome(asked, Some(cx.waker()));
+            self.leads.get_or_insert_with(Leader::new);
+            return self.lead(asked, cx);
         }
         let call_driver = calls.has_output() && calls.call_driver();
         drop(calls);
         // The socket may have woken this task instead of the driver, whose turn it is.
-        if mem::take(&mut self.leads) {
+        if self.leads.take().is_some() {
             shared.wakes.hand_over(&shared.driver);
         }
         if call_driver {
@@ -310,12 +319,36 @@ impl<E: Exchange> Call<E> {
         outcome
     }
 
+    /// Moves the wire, since the call is alone, and polls the socket for its reply where that pays.
+    fn lead(&mut self, asked: Asked, cx: &Context<'_>) -> Outcome {
+        let shared = &self.session.shared;
+        shared.pump_once(shared.wire.lock(), cx);
+        if !self.has_polled {
+            let outcome = shared.calls.lock().outcome(asked, None);
+            if !matches!(outcome, Outcome::Waiting) {
+                return outcome;
+            }
+            let next = shared.polling.lock().next();
+            self.has_polled = !matches!(next, Next::Turn);
+            match next {
+                Next::Poll(budget) => {
+                    if shared.poll_socket(budget) {
+                        shared.pump_once(shared.wire.lock(), cx);
+                    }
+                }
+                Next::Turn => cx.waker().wake_by_ref(),
+                Next::Sleep => {}
+            }
+        }
+        shared.calls.lock().outcome(asked, Some(cx.waker()))
+    }
+
     fn poll_reply(&mut self, asked: Asked, cx: &Context<'_>) -> Poll<Result<E::Value>> {
         let outcome = self.outcome(asked, cx);
         if matches!(outcome, Outcome::Waiting) {
             return Poll::Pending;
         }
-        self.state = State::New;
+        (self.state, self.has_polled) = (State::New, false);
         Poll::Ready(match outcome {
             Outcome::Answered(Ok(reply)) => match self.exchange.hear(Heard(reply)) {
                 Ok(Step::Again) => return self.poll(cx),
@@ -363,13 +396,13 @@ impl<E> Call<E> {
     /// Leaves nothing behind in the session.
     #[inline]
     fn leave(&mut self) {
-        if self.leads || !matches!(self.state, State::New | State::Done) {
+        if self.leads.is_some() || !matches!(self.state, State::New | State::Done) {
             self.leave_unfinished();
         }
     }
 
     fn leave_unfinished(&mut self) {
-        if mem::take(&mut self.leads) {
+        if self.leads.take().is_some() {
             self.session.shared.wakes.hand_over(&self.session.shared.driver);
         }
         let calls = &self.session.shared.calls;
@@ -401,9 +434,20 @@ impl<E> Drop for Call<E> {
 }
 
 impl Shared {
-    /// Moves the wire from the task of a call, which the socket wakes from then on.
-    fn lead(&self, cx: &Context<'_>) {
-        self.pump_once(self.wire.lock(), cx);
+    /// Whether something can be read within the budget. A call that is not alone any more, or whose reply the driver took,
+    /// does not wait for it.
+    fn poll_socket(&self, budget: Duration) -> bool {
+        let polled = busy_poll::poll(budget, Instant::now, || {
+            if self.lookout.lock().look() {
+                Look::Found
+            } else if Leader::is_only_one() && self.calls.lock().is_alone() {
+                Look::Nothing
+            } else {
+                Look::Stop
+            }
+        });
+        self.polling.lock().busy_poll.learn(polled);
+        polled.has_found()
     }
 
     /// Moves the wire in the place of the driver, which the socket still wakes.
@@ -451,6 +495,71 @@ impl Shared {
             Err(end) => {
                 self.calls.lock().end(end, woken);
                 true
+            }
+        }
+    }
+}
+
+/// A call that moves the wire of its session itself. They are counted over all sessions of the process: while one polls the
+/// others would wait for its thread, and their replies could not be read at once.
+#[derive(Debug)]
+struct Leader(());
+
+static LEADERS: AtomicUsize = AtomicUsize::new(0);
+
+impl Leader {
+    fn new() -> Self {
+        LEADERS.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    fn is_only_one() -> bool {
+        LEADERS.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        LEADERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// So many calls poll one after the other before their task gives way to others.
+const CALLS_PER_TURN: u8 = 8;
+
+/// Polling from tasks, which hold up the other tasks of their thread.
+#[derive(Debug)]
+struct Polling {
+    busy_poll: BusyPoll,
+    /// How many calls have polled since one of them gave way.
+    in_a_row: u8,
+}
+
+/// What a call does until its reply comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Poll(Duration),
+    /// Lets other tasks run, and then asks again.
+    Turn,
+    Sleep,
+}
+
+impl Polling {
+    fn next(&mut self) -> Next {
+        if self.in_a_row == CALLS_PER_TURN {
+            self.in_a_row = 0;
+            return Next::Turn;
+        }
+        // A task that tokio has had enough of could not send its call.
+        let may = Leader::is_only_one() && has_budget_remaining();
+        match may.then(|| self.busy_poll.begin(None)).flatten() {
+            Some(budget) => {
+                self.in_a_row += 1;
+                Next::Poll(budget)
+            }
+            None => {
+                self.in_a_row = 0;
+                Next::Sleep
             }
         }
     }
@@ -511,21 +620,31 @@ impl Timer {
 /// Looks for another connection in the place of the one that was lost, as long as the session lives.
 async fn resume(shared: Arc<Shared>) -> Result<(), End> {
     let Some(resumption) = &shared.resumption else { return Ok(()) };
-    let mut attempt = None;
+    let (mut attempt, mut lookout) = (None, None);
     loop {
         let next = resumption.take_place(&mut shared.wire.lock(), &shared.calls, attempt.take())?;
-        let Next::Pause(pause) = next else { return Ok(()) };
+        let resume::Next::Pause(pause) = next else {
+            if let Some(lookout) = lookout {
+                *shared.lookout.lock() = lookout;
+            }
+            return Ok(());
+        };
         let Some(lost) = shared.wire.lock().lost.clone() else { return Ok(()) };
         if !lost.is_first() {
             sleep(pause).await;
         }
         let hello = resumption.hello(shared.calls.lock().received());
-        let trying = timeout_at(lost.deadline.into(), attempt_to_resume(&resumption.target, hello)).await;
+        let trying = attempt_to_resume(&resumption.target, hello, &mut lookout);
+        let trying = timeout_at(lost.deadline.into(), trying).await;
         attempt = trying.ok();
     }
 }
 
-async fn attempt_to_resume(target: &Target, hello: (Resume, u64)) -> Attempt<MaybeTls<Socket>> {
+async fn attempt_to_resume(
+    target: &Target,
+    hello: (Resume, u64),
+    lookout: &mut Option<Lookout>,
+) -> Attempt<MaybeTls<Socket>> {
     let unreachable =
         |error: io::Error| ConnectError::Unreachable { address: target.address.clone(), cause: error.to_string() };
     let (Address::Http(authority) | Address::Https(authority)) = &target.address else {
@@ -533,7 +652,9 @@ async fn attempt_to_resume(target: &Target, hello: (Resume, u64)) -> Attempt<May
     };
     let socket = TcpStream::connect(authority).await.map_err(unreachable)?;
     socket.set_nodelay(true).map_err(unreachable)?;
-    hello::open_stream(Socket::Tcp(socket), target, Some(hello)).await
+    let socket = Socket::from(socket);
+    *lookout = Some(socket.lookout());
+    hello::open_stream(socket, target, Some(hello)).await
 }
 
 impl Driver {
@@ -603,5 +724,28 @@ impl Drop for Driver {
             waker.wake();
         }
         self.shared.over.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_poll_give_way_to_others() {
+        let budget = Duration::from_micros(50);
+        let _leader = Leader::new();
+        let mut polling = Polling { busy_poll: BusyPoll::on(2, budget), in_a_row: 0 };
+        for _ in 0..3 {
+            for _ in 0..CALLS_PER_TURN {
+                assert_eq!(polling.next(), Next::Poll(budget));
+                polling.busy_poll.learn(busy_poll::Polled::InTime);
+            }
+            assert_eq!(polling.next(), Next::Turn);
+        }
+        let other = Leader::new();
+        assert_eq!(polling.next(), Next::Sleep, "nobody polls while somebody else waits");
+        drop(other);
+        assert_eq!(polling.next(), Next::Poll(budget));
     }
 }

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::busy_poll::{self, BusyPoll, Look, Polled};
 use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
 use super::hello::{self, Begin};
 use super::pipe::{Pipe, PipeIo};
@@ -82,6 +83,8 @@ struct Driven {
     buffer: Vec<u8>,
     /// The socket's receive timeout.
     receive_timeout: Option<Duration>,
+    /// Whether the thread that reads polls before it sleeps.
+    busy_poll: BusyPoll,
     /// To wake, kept for its memory.
     woken: Vec<Waker>,
 }
@@ -128,7 +131,8 @@ impl Session {
         let pipe = Arc::new(Pipe::new(socket));
         let Begin { wire, calls, peer, resumption } =
             block_on(&pipe, deadline, hello::open(PipeIo::new(pipe.clone()), target)).ok_or_else(late)??;
-        let driven = Driven { wire, buffer: vec![0; READ_BYTES], receive_timeout: None, woken: Vec::new() };
+        let (buffer, busy_poll) = (vec![0; READ_BYTES], BusyPoll::new(target.busy_poll));
+        let driven = Driven { wire, buffer, receive_timeout: None, busy_poll, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
         let pipe = RwLock::new(pipe);
         let session = Self { wire, calls, pipe, resumption, reading, peer, owner: Owner::this() };
@@ -239,9 +243,16 @@ impl Session {
             receive(&pipe, &mut buffer, RecvFlags::DONTWAIT);
         } else {
             driven.set_receive_timeout(&pipe, left);
+            let budget = driven.busy_poll.begin(left);
             drop(driven);
-            receive(&pipe, &mut buffer, RecvFlags::empty());
+            let polled = budget.map(|budget| poll_socket(&pipe, &mut buffer, budget));
+            if !polled.is_some_and(Polled::has_found) {
+                receive(&pipe, &mut buffer, RecvFlags::empty());
+            }
             driven = self.wire.lock();
+            if let Some(polled) = polled {
+                driven.busy_poll.learn(polled);
+            }
         }
         driven.buffer = buffer;
         self.reading.store(false, Ordering::Release);
@@ -421,13 +432,22 @@ fn attempt_to_resume(
 }
 
 /// Reads what has come, or waits for it as long as the socket's receive timeout. A signal ends the wait too: the system
-/// would begin the timeout anew, and the caller knows what is left of it.
-fn receive(pipe: &Pipe, buffer: &mut [u8], flags: RecvFlags) {
+/// would begin the timeout anew, and the caller knows what is left of it. Whether something came, be it the end.
+fn receive(pipe: &Pipe, buffer: &mut [u8], flags: RecvFlags) -> bool {
     match recv(&pipe.socket, &mut *buffer, flags) {
         Ok((read, _)) => pipe.feed(&buffer[..read]),
-        Err(Errno::INTR | Errno::AGAIN) => {}
+        Err(Errno::INTR | Errno::AGAIN) => return false,
         Err(errno) => pipe.fail(io::Error::from(errno).kind()),
     }
+    true
+}
+
+/// Reads what comes within the budget, without leaving the CPU.
+fn poll_socket(pipe: &Pipe, buffer: &mut [u8], budget: Duration) -> Polled {
+    busy_poll::poll(budget, Instant::now, || match receive(pipe, buffer, RecvFlags::DONTWAIT) {
+        true => Look::Found,
+        false => Look::Nothing,
+    })
 }
 
 /// Waits until the socket is ready, or time is over.
