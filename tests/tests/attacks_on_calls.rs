@@ -45,7 +45,7 @@ fn data(stream: u32, bytes: &[u8]) -> Vec<u8> {
 
 fn hello(name: &str) -> BytesMut {
     let mut bytes = BytesMut::new();
-    let hello = Hello { protocol: PROTOCOL, name: name.to_owned() };
+    let hello = Hello { protocol: PROTOCOL, name: name.to_owned(), ..Hello::default() };
     put_client(&mut bytes, &ClientFrame { received: 0, frame: Some(client_frame::Frame::Hello(hello)) });
     bytes
 }
