@@ -9,8 +9,8 @@ use std::time::Duration;
 use holdfast_proto::{
     Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
     DictGetManyRequest, DictGetManyResponse, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest,
-    DictScanRequest, DictScanResponse, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, DictUpdateResponse,
-    Entry, ScanWhat, dict, dict_compare_and_set_request,
+    DictScanRequest, DictScanResponse, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, ScanWhat, dict,
+    dict_compare_and_set_request,
 };
 use prost::Message;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{CHUNK_BYTES, Holds, Remote, Tokens, next_chunk};
+use super::remote::{CHUNK_BYTES, Chunked, Holds, Remote, Tokens};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::Result;
@@ -221,7 +221,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, M: Mode> 
     pub fn update(&self, entries: impl IntoIterator<Item = (K, V)>) -> M::Output<Update<M>> {
         let entry = |(key, value): (K, V)| Ok(Entry { key: datum(&key)?, value: datum(&value)? });
         let entries = entries.into_iter().map(entry).collect::<Result<Vec<_>>>();
-        self.remote.run(Update { remote: self.remote.clone(), entries: entries.map(Vec::into_iter) })
+        self.remote.chunked(entries, |entries| DictUpdateRequest { entries }, (), |(), _| {})
     }
 
     /// Adds to the number under a key and returns the sum. A missing key counts as 0; a float on either side makes the sum
@@ -369,28 +369,7 @@ impl<V: DeserializeOwned, M: Mode> Exchange for GetMany<V, M> {
 }
 
 /// The writing of many entries.
-#[derive(Debug)]
-pub struct Update<M: Mode> {
-    remote: Remote<M>,
-    entries: Result<std::vec::IntoIter<Entry>>,
-}
-
-impl<M: Mode> Unpin for Update<M> {}
-
-impl<M: Mode> Exchange for Update<M> {
-    type Value = ();
-
-    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
-        let entries = self.entries.as_mut().map_err(|error| error.clone())?;
-        self.remote.ask(asking, &DictUpdateRequest { entries: next_chunk(entries) })
-    }
-
-    fn hear(&mut self, heard: Heard) -> Result<Step<()>> {
-        let (DictUpdateResponse {}, _) = self.remote.decode(heard)?;
-        let is_done = self.entries.as_ref().map_or(true, |rest| rest.as_slice().is_empty());
-        Ok(if is_done { Step::Done(()) } else { Step::Again })
-    }
-}
+pub type Update<M> = Chunked<Entry, DictUpdateRequest, (), M>;
 
 /// The reading of all keys, values or entries.
 pub struct Scan<T, C, M: Mode> {

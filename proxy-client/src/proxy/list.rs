@@ -10,25 +10,21 @@ use std::time::Duration;
 use holdfast_proto::list_get_slice_request::Part;
 use holdfast_proto::{
     Datum, ListAddRequest, ListAppendRequest, ListClearRequest, ListCompareAndSetRequest, ListContainsRequest,
-    ListCountRequest, ListDeleteRequest, ListDeleteSliceRequest, ListEnd, ListExtendRequest, ListExtendResponse,
-    ListGetRequest, ListGetSliceRequest, ListGetSliceResponse, ListIndexRequest, ListInsertRequest, ListLenRequest,
-    ListPopRequest, ListRemoveRequest, ListRepeatRequest, ListReverseRequest, ListSetRequest, ListSetSliceRequest,
-    ListSlice, ListSortRequest, ListSwapRequest, ListTakeRequest, list,
+    ListCountRequest, ListDeleteRequest, ListDeleteSliceRequest, ListEnd, ListExtendRequest, ListGetRequest,
+    ListGetSliceRequest, ListGetSliceResponse, ListIndexRequest, ListInsertRequest, ListLenRequest, ListPopRequest,
+    ListRemoveRequest, ListRepeatRequest, ListReverseRequest, ListSetRequest, ListSetSliceRequest, ListSlice,
+    ListSortRequest, ListSwapRequest, ListTakeRequest, list,
 };
-use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Holds, Remote, Tokens};
+use super::remote::{Chunked, Holds, Remote, Tokens};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::{Error, Result};
 use crate::session::{Asking, Heard, Step};
-
-/// A bulk write sends at most about this much at once, so that no call keeps others from the object for long.
-const CHUNK_BYTES: usize = 256 << 10;
 
 /// How often a slice of several pages is read again from its start because it was changed between two of them.
 const ATTEMPTS: u32 = 64;
@@ -193,7 +189,7 @@ impl<T: Serialize + DeserializeOwned, M: Mode> List<T, M> {
     /// so. What others append meanwhile then comes between. To add more as a whole, replace the slice behind the end:
     /// `set_slice(i64::MAX.., values)`.
     pub fn extend(&self, values: impl IntoIterator<Item = T>) -> M::Output<Extend<M>> {
-        self.remote.run(Extend { remote: self.remote.clone(), values: data(values).map(Vec::into_iter) })
+        self.remote.chunked(data(values), |values| ListExtendRequest { values }, (), |(), _| {})
     }
 
     /// Removes the last element and returns it: Python's `l.pop()`.
@@ -399,38 +395,8 @@ fn slice(range: &impl RangeBounds<i64>, step: i64) -> ListSlice {
     ListSlice { start, stop, step: (step != 1).then_some(step) }
 }
 
-/// The writing of many elements.
-#[derive(Debug)]
-pub struct Extend<M: Mode> {
-    remote: Remote<M>,
-    values: Result<std::vec::IntoIter<Datum>>,
-}
-
-impl<M: Mode> Unpin for Extend<M> {}
-
-impl<M: Mode> Exchange for Extend<M> {
-    type Value = ();
-
-    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
-        let values = self.values.as_mut().map_err(|error| error.clone())?;
-        let mut bytes = 0;
-        let mut chunk = Vec::new();
-        while let Some(next) = values.as_slice().first() {
-            bytes += next.encoded_len();
-            if bytes > CHUNK_BYTES && !chunk.is_empty() {
-                break;
-            }
-            chunk.extend(values.next());
-        }
-        self.remote.ask(asking, &ListExtendRequest { values: chunk })
-    }
-
-    fn hear(&mut self, heard: Heard) -> Result<Step<()>> {
-        let (ListExtendResponse {}, _) = self.remote.decode(heard)?;
-        let is_done = self.values.as_ref().map_or(true, |rest| rest.as_slice().is_empty());
-        Ok(if is_done { Step::Done(()) } else { Step::Again })
-    }
-}
+/// The appending of many values.
+pub type Extend<M> = Chunked<Datum, ListExtendRequest, (), M>;
 
 /// The reading of a slice.
 pub struct GetSlice<T, C, M: Mode> {
@@ -492,6 +458,8 @@ mod tests {
     use std::sync::Arc;
 
     use holdfast_proto::ListCursor;
+
+    use prost::Message;
 
     use super::*;
     use crate::session::{Body, PeerInfo, Reply, SessionLike};

@@ -322,7 +322,7 @@ impl<T: Message, R: Request, A, M: Mode> Exchange for Chunked<T, R, A, M> {
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 
 /// Takes as many items as one call is to send: at least one, if there is one.
-pub(crate) fn next_chunk<T: Message>(items: &mut std::vec::IntoIter<T>) -> Vec<T> {
+fn next_chunk<T: Message>(items: &mut std::vec::IntoIter<T>) -> Vec<T> {
     let mut bytes = 0;
     let mut chunk = Vec::new();
     while let Some(next) = items.as_slice().first() {
