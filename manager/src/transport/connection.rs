@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) routes: Routes,
+    /// Built when somebody asks for it.
+    pub(crate) reflection: LazyLock<Routes>,
     pub(crate) network: Network,
     /// Cancelled when the manager stops.
     pub(crate) stop: CancellationToken,
@@ -244,7 +246,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         }
         request.extensions_mut().insert(self.gate.clone());
         let budget = self.stranger.as_ref().map(|stranger| stranger.bytes.clone());
-        let (routes, stop) = (self.shared.routes.clone(), self.shared.stop.clone());
+        let is_reflection = services::is_reflection(request.uri().path());
+        let routes = if is_reflection { &*self.shared.reflection } else { &self.shared.routes }.clone();
+        let stop = self.shared.stop.clone();
         self.services.spawn(services::answer(request, respond, routes, budget, stop));
     }
 

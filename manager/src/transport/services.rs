@@ -34,6 +34,11 @@ pub(super) fn has(path: &str) -> bool {
     OPEN.iter().any(|service| path.starts_with(service))
 }
 
+/// Whether it is for reflection, which is built apart.
+pub(super) fn is_reflection(path: &str) -> bool {
+    path.starts_with("/grpc.reflection.")
+}
+
 /// The bytes of requests that one connection may yet send to these services.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<AtomicUsize>);
