@@ -11,17 +11,16 @@ use holdfast_proto::datum::Reference;
 use holdfast_proto::{
     ArrayAddRequest, ArrayAddResponse, ArrayCompareAndSetRequest, ArrayCompareAndSetResponse, ArrayDescribeResponse,
     ArrayElements, ArrayFillRequest, ArrayFillResponse, ArrayGetRequest, ArrayGetResponse, ArrayGetSliceRequest,
-    ArrayGetSliceResponse, ArraySetRequest, ArraySetResponse, ArraySetSliceRequest, ArraySetSliceResponse, Datum,
-    Reason, Refusal, array_spec,
+    ArrayGetSliceResponse, ArraySetRequest, ArraySetResponse, ArraySetSliceRequest, ArraySetSliceResponse, ArraySlice,
+    Datum, ListSlice, Reason, Refusal, array_spec,
 };
 
 use self::element::{Element, Misfit, Scalar};
-use self::slice::Slice;
 use crate::page::Page;
+use crate::slice::Slice;
 use crate::{Answer, Creation, Object, Room, Turn};
 
 mod element;
-mod slice;
 
 /// Python's array: its elements are of one type and stored as such, and its length never changes.
 ///
@@ -201,29 +200,36 @@ impl Array {
         Ok(ArraySetResponse {})
     }
 
+    /// The slice that a request names; all elements if it names none. Refused: `MALFORMED` for a step of 0.
+    fn slice(&self, asked: Option<ArraySlice>) -> Result<Slice, Refusal> {
+        let ArraySlice { start, stop, step } = asked.unwrap_or_default();
+        Slice::new(ListSlice { start, stop, step }, self.len())
+    }
+
     fn get_slice(&self, request: &ArrayGetSliceRequest, turn: &Turn) -> Result<ArrayGetSliceResponse, Refusal> {
-        let slice = Slice::new(request.slice.as_ref(), self.len())?;
-        let left = slice.after(request.skip)?;
+        let slice = self.slice(request.slice)?;
+        let count = slice.count as u64;
+        let left = count.checked_sub(request.skip).ok_or_else(|| left_out(request.skip, count))?;
         let page = Page::new(request.bytes, turn.page_bytes);
         let (count, elements) = each!(&self.stored, stored => {
             let count = left.min(page.items(wire_bytes(stored)));
-            let positions = slice.positions(request.skip, request.skip + count);
+            let positions = slice.indexes_of(request.skip as usize..(request.skip + count) as usize);
             (count, Element::message(positions.map(|at| stored[at])))
         });
         Ok(ArrayGetSliceResponse { elements: Some(elements), left: left - count })
     }
 
     fn set_slice(&mut self, request: &ArraySetSliceRequest) -> Result<ArraySetSliceResponse, Refusal> {
-        let slice = Slice::new(request.slice.as_ref(), self.len())?;
+        let slice = self.slice(request.slice)?;
         let elements = request.elements.as_ref().ok_or_else(|| Refusal::missing("elements"))?;
         let flawed = |flaw| refusal(self.typecode, flaw);
         each!(&mut self.stored, stored => {
             let new = convert(elements).map_err(flawed)?;
             let end = request.skip.checked_add(new.len() as u64);
-            if end.and_then(|end| end.checked_add(request.left)) != Some(slice.len) {
-                return Err(wrong_length(request, new.len(), slice.len));
+            if end.and_then(|end| end.checked_add(request.left)) != Some(slice.count as u64) {
+                return Err(wrong_length(request, new.len(), slice.count));
             }
-            for (at, value) in slice.positions(request.skip, slice.len).zip(new) {
+            for (at, value) in slice.indexes_of(request.skip as usize..slice.count).zip(new) {
                 stored[at] = value;
             }
         });
@@ -385,7 +391,13 @@ fn no_element(index: i64, len: usize) -> Refusal {
 }
 
 #[cold]
-fn wrong_length(request: &ArraySetSliceRequest, given: usize, len: u64) -> Refusal {
+fn left_out(skip: u64, len: u64) -> Refusal {
+    let message = format!("{skip} elements are to be left out of a slice that has {len}: leave out fewer");
+    Refusal::new(Reason::Malformed, message)
+}
+
+#[cold]
+fn wrong_length(request: &ArraySetSliceRequest, given: usize, len: usize) -> Refusal {
     let message = format!(
         "the slice has {len} elements and {given} are given, after {} and before {}: give as many, since an array keeps \
          its length",

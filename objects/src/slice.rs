@@ -40,7 +40,12 @@ impl Slice {
 
     /// Its indexes, in its order.
     pub(crate) fn indexes(self) -> impl Iterator<Item = usize> {
-        (0..self.count).map(move |nth| self.index_of(nth))
+        self.indexes_of(0..self.count)
+    }
+
+    /// The indexes of some of its elements, which are counted from 0.
+    pub(crate) fn indexes_of(self, nths: Range<usize>) -> impl Iterator<Item = usize> {
+        nths.map(move |nth| self.index_of(nth))
     }
 
     /// The same elements from the front to the back: the range of indexes within which every `stride`-th belongs to it.
@@ -70,6 +75,8 @@ fn zero_step() -> Refusal {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -115,5 +122,67 @@ mod tests {
     #[test]
     fn a_step_of_0_is_malformed() {
         assert_eq!(Slice::new(slice(None, None, Some(0)), 5).unwrap_err().why(), Reason::Malformed);
+    }
+
+    fn positions(start: Option<i64>, stop: Option<i64>, step: Option<i64>, len: usize) -> Vec<usize> {
+        let slice = Slice::new(ListSlice { start, stop, step }, len).unwrap();
+        let positions: Vec<usize> = slice.indexes().collect();
+        assert_eq!(positions.len(), slice.count);
+        positions
+    }
+
+    #[test]
+    fn slices_at_the_ends_of_their_types_are_those_of_python() {
+        // list(range(5))[start:stop:step], as CPython 3.11 answers.
+        type Bound = Option<i64>;
+        let cases: [(Bound, Bound, Bound, &[usize]); 16] = [
+            (None, None, None, &[0, 1, 2, 3, 4]),
+            (Some(1), Some(3), None, &[1, 2]),
+            (Some(-2), None, None, &[3, 4]),
+            (None, Some(-2), None, &[0, 1, 2]),
+            (Some(-99), Some(99), None, &[0, 1, 2, 3, 4]),
+            (Some(3), Some(1), None, &[]),
+            (Some(9), None, None, &[]),
+            (None, None, Some(2), &[0, 2, 4]),
+            (Some(1), None, Some(2), &[1, 3]),
+            (None, None, Some(-1), &[4, 3, 2, 1, 0]),
+            (Some(3), Some(0), Some(-2), &[3, 1]),
+            (Some(-1), Some(-99), Some(-3), &[4, 1]),
+            (Some(99), Some(2), Some(-1), &[4, 3]),
+            (Some(-99), None, Some(-1), &[]),
+            (None, None, Some(i64::MAX), &[0]),
+            (None, None, Some(i64::MIN), &[4]),
+        ];
+        for (start, stop, step, expected) in cases {
+            assert_eq!(positions(start, stop, step, 5), expected, "{start:?}:{stop:?}:{step:?}");
+            assert_eq!(positions(start, stop, step, 0), [0; 0]);
+        }
+        let whole = || Slice::new(ListSlice::default(), 3).unwrap();
+        assert_eq!(whole().count, 3);
+        assert_eq!(whole().indexes_of(1..2).collect::<Vec<_>>(), [1]);
+        let zero = ListSlice { start: None, stop: None, step: Some(0) };
+        assert_eq!(Slice::new(zero, 3).unwrap_err().why(), Reason::Malformed);
+    }
+
+    proptest! {
+        /// The rule told step by step: walk from the start until the stop is reached or passed.
+        #[test]
+        fn slices_are_walks(
+            start in prop::option::of(-12i64..12),
+            stop in prop::option::of(-12i64..12),
+            step in prop_oneof![-5i64..=-1, 1i64..=5],
+            len in 0usize..9,
+        ) {
+            let wrap = |index: i64| if index < 0 { index + len as i64 } else { index };
+            let mut at = start.map_or(if step > 0 { 0 } else { len as i64 - 1 }, wrap);
+            at = if step > 0 { at.max(0) } else { at.min(len as i64 - 1) };
+            let stop_at = stop.map_or(if step > 0 { len as i64 } else { -1 }, |stop| wrap(stop).max(-1));
+            let mut walked = Vec::new();
+            while (0..len as i64).contains(&at) && if step > 0 { at < stop_at } else { at > stop_at } {
+                walked.push(at as usize);
+                at += step;
+            }
+            prop_assert_eq!(positions(start, stop, Some(step), len), walked);
+        }
     }
 }

@@ -482,8 +482,9 @@ fn model_apply(typecode: &str, model: &mut [Datum], op: Op) -> Result<String, Re
         Some(value) => Ok(value),
     };
     let slice = |slice: &Option<ArraySlice>| -> Result<Vec<usize>, Reason> {
-        let slice = Slice::new(slice.as_ref(), len as usize).map_err(|refusal| refusal.why())?;
-        Ok(slice.positions(0, u64::MAX).collect())
+        let ArraySlice { start, stop, step } = slice.unwrap_or_default();
+        let slice = Slice::new(ListSlice { start, stop, step }, len as usize).map_err(|refusal| refusal.why())?;
+        Ok(slice.indexes().collect())
     };
     let values: Vec<Datum> = match op {
         Op::Describe(_) => vec![typecode.into(), len.into()],
