@@ -80,6 +80,16 @@ impl Services {
             panic!("{}.{} is an op of a kind: give it a number with (holdfast.v1.op)", name, method.name())
         })
     }
+
+    /// Whether the op is one that may wait.
+    fn waits(&self, method: &prost_build::Method) -> bool {
+        let request = method.input_proto_type.trim_start_matches('.');
+        let extension = self.pool.get_extension_by_name("holdfast.v1.waits").expect("options.proto declares it");
+        self.pool
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .any(|known| known.input().full_name() == request && known.options().has_extension(&extension))
+    }
 }
 
 fn number(pool: &DescriptorPool, options: &prost_reflect::DynamicMessage, extension: &str) -> Option<u32> {
@@ -107,6 +117,10 @@ impl ServiceGenerator for Services {
                 panic!("{}: two ops have number {}", service.proto_name, twice[0].0);
             }
             op_table(&service, kind, &ops, code).expect("writing to a String");
+            for method in &service.methods {
+                let waits = self.waits(method);
+                request_of_op(&service, kind, &ops, method, waits, code).expect("writing to a String");
+            }
             for method in &service.methods {
                 let request = method.input_proto_type.trim_start_matches('.');
                 let request = self.pool.get_message_by_name(request).expect("as above");
@@ -231,13 +245,24 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
     writeln!(code, "}} }}\n}}")?;
     writeln!(code, "}}")?;
 
-    for (number, m) in methods() {
-        writeln!(code, "impl crate::ops::Request for {} {{", m.input_type)?;
-        writeln!(code, "const KIND: u32 = {kind};\nconst OP: u32 = {number};")?;
-        writeln!(code, "const NAME: &'static str = \"{}/{}\";", service.proto_name, m.proto_name)?;
-        writeln!(code, "type Response = {};\n}}", m.output_type)?;
-    }
     Ok(())
+}
+
+/// Writes which op a request is of.
+fn request_of_op(
+    service: &Service,
+    kind: u32,
+    ops: &[(u32, usize)],
+    method: &prost_build::Method,
+    waits: bool,
+    code: &mut String,
+) -> std::fmt::Result {
+    let is_this = |at: usize| service.methods[at].proto_name == method.proto_name;
+    let (number, _) = ops.iter().find(|&&(_, at)| is_this(at)).expect("every method is an op");
+    writeln!(code, "impl crate::ops::Request for {} {{", method.input_type)?;
+    writeln!(code, "const KIND: u32 = {kind};\nconst OP: u32 = {number};\nconst WAITS: bool = {waits};")?;
+    writeln!(code, "const NAME: &'static str = \"{}/{}\";", service.proto_name, method.proto_name)?;
+    writeln!(code, "type Response = {};\n}}", method.output_type)
 }
 
 /// Writes how a request is read field by field. A field that is not of the types below is left to prost, and with it the

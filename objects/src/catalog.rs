@@ -11,7 +11,7 @@ use holdfast_proto::ops::{Op as _, Response, Unreadable, Writer};
 use holdfast_proto::{Reason, Refusal};
 use prost::Message as _;
 
-use crate::{Answer, Creation, Ended, Object, SessionId, Turn};
+use crate::{Answer, CallId, Creation, Ended, Object, SessionId, Turn, Withdrawal};
 
 /// What there is to know about a kind without having an object of it.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,12 @@ macro_rules! catalogue {
         #[derive(Clone, Debug, PartialEq)]
         #[expect(missing_docs, reason = "each variant is the kind it is named after")]
         pub enum AnyReply { $($Kind(holdfast_proto::$module::Reply)),+ }
+
+        $(impl From<holdfast_proto::$module::Reply> for AnyReply {
+            fn from(reply: holdfast_proto::$module::Reply) -> Self {
+                Self::$Kind(reply)
+            }
+        })+
 
         /// An object of any kind.
         #[derive(Debug)]
@@ -180,6 +186,43 @@ macro_rules! catalogue {
                 match (self, op) {
                     $((Self::$Kind(object), AnyOp::$Kind(op)) => object.apply(op, turn).map(AnyReply::$Kind),)+
                     (object, op) => Answer::Refused(wrong_kind(object.kind(), op.kind())),
+                }
+            }
+
+            /// A call is not to wait any longer: see [`Object::withdraw`].
+            pub fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
+                match self { $(Self::$Kind(object) => object.withdraw(call, why, turn)),+ }
+            }
+
+            /// Nobody will have the answer to a call: see [`Object::undo`].
+            pub fn undo(&mut self, call: CallId, turn: &mut Turn) {
+                match self { $(Self::$Kind(object) => object.undo(call, turn)),+ }
+            }
+
+            /// The caller has the answer to a call.
+            pub fn acknowledge(&mut self, call: CallId, turn: &mut Turn) {
+                match self { $(Self::$Kind(object) => object.acknowledge(call, turn)),+ }
+            }
+
+            /// Whether a session holds something here, or waits.
+            #[must_use]
+            pub fn involves(&self, session: SessionId) -> bool {
+                match self { $(Self::$Kind(object) => object.involves(session)),+ }
+            }
+
+            /// Shows `visit` each call that waits.
+            pub fn visit_waiting(&self, visit: &mut dyn FnMut(CallId)) {
+                match self { $(Self::$Kind(object) => object.visit_waiting(visit)),+ }
+            }
+
+            /// Whether somebody who asks for an object with this encoded spec may have this one. Refused: `OTHER_SPEC`,
+            /// `MALFORMED`.
+            pub fn admits(&self, spec: &[u8]) -> Result<(), Refusal> {
+                match self {
+                    $(Self::$Kind(object) => {
+                        let spec = <crate::$module::$Kind as Object>::Spec::decode(spec);
+                        object.admits(&spec.map_err(|error| unreadable_part(self.kind(), "spec", &error))?)
+                    }),+
                 }
             }
 
@@ -316,6 +359,7 @@ catalogue! {
     Set in set,
     Array in array,
     Namespace in namespace,
+    Lock in lock,
 }
 
 #[cfg(test)]

@@ -15,10 +15,13 @@ extern crate std;
 
 pub mod array;
 pub mod catalog;
+mod client;
 pub mod dict;
 mod door;
+mod holding;
 mod key;
 pub mod list;
+pub mod lock;
 pub mod namespace;
 mod number;
 mod object;
@@ -29,6 +32,10 @@ pub mod set;
 mod slice;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod turn;
 pub mod value;
+mod wait_queue;
 
-pub use object::{Answer, Creation, Ended, Object, Room, SessionId, Turn};
+pub use client::Client;
+pub use object::{Answer, Creation, Ended, Object, Patience, Room, Withdrawal};
+pub use turn::{CallId, SessionId, Turn, Waiters, Woken};

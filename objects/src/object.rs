@@ -1,14 +1,22 @@
 //! What an object is.
 
 use core::fmt;
+use core::time::Duration;
 
 use holdfast_proto::datum::{HasReferences, Reference};
 use holdfast_proto::{Reason, Refusal, ops};
 
+use crate::turn::{CallId, SessionId, Turn};
+
 /// A shared object: a state, and how inputs change it.
 ///
-/// - Nothing changes an object but an input: [`apply`](Self::apply) (a call) or [`leave`](Self::leave) (the end of a
-///   session). One input names exactly one object.
+/// - Nothing changes an object but an input: [`apply`](Self::apply) (a call), [`withdraw`](Self::withdraw),
+///   [`undo`](Self::undo), [`acknowledge`](Self::acknowledge), or [`leave`](Self::leave) (the end of a session). One input
+///   names exactly one object.
+/// - A call that is answered [`Answer::Wait`] is answered in a later turn, once: by [`Turn::wake`] and its like. Until then
+///   [`visit_waiting`](Self::visit_waiting) shows it, and afterwards not.
+/// - Whether to wait is decided in the turn that would have to be waited for, so no wake-up falls between.
+/// - What a session holds or waits for it gives up when it leaves, and [`involves`](Self::involves) is true until then.
 /// - A refused input changes nothing.
 /// - The work of one input is bounded: what reads or writes much does so a page at a time.
 /// - `restore(state())` is the same object: it answers every input as the original does.
@@ -33,9 +41,45 @@ pub trait Object: Sized + Send + fmt::Debug {
     /// One call.
     fn apply(&mut self, op: Self::Op, turn: &mut Turn) -> Answer<<Self::Op as ops::Op>::Reply>;
 
+    /// A call that waits is not to wait any longer. It is answered in this turn, as the op says for one that waited in vain,
+    /// or refused with `WITHDRAWN` if its caller wants no answer. Tells whether it waited; if not, nothing changes.
+    fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
+        let _ = (call, why, turn);
+        false
+    }
+
+    /// Nobody has the answer to this call, or ever will: takes back what it granted, if that is still its caller's.
+    fn undo(&mut self, call: CallId, turn: &mut Turn) {
+        let _ = (call, turn);
+    }
+
+    /// The caller has the answer to this call, which was [`Answer::Delivered`].
+    fn acknowledge(&mut self, call: CallId, turn: &mut Turn) {
+        let _ = (call, turn);
+    }
+
     /// A session that used this object ended: gives up what it held here. A superset of the sessions that did is told.
     fn leave(&mut self, session: SessionId, how: Ended, turn: &mut Turn) {
         let _ = (session, how, turn);
+    }
+
+    /// Whether this session holds something here, or waits, so that it must not be forgotten when it ends.
+    fn involves(&self, session: SessionId) -> bool {
+        let _ = session;
+        false
+    }
+
+    /// Shows `visit` each call that waits.
+    fn visit_waiting(&self, visit: &mut dyn FnMut(CallId)) {
+        let _ = visit;
+    }
+
+    /// Whether somebody who asks for an object with this spec may have this one. Refused: `OTHER_SPEC`.
+    ///
+    /// Kinds whose spec is but what is in the object at first admit any.
+    fn admits(&self, spec: &Self::Spec) -> Result<(), Refusal> {
+        let _ = spec;
+        Ok(())
     }
 
     /// Whether it is as one that was just created with the default spec. Never, where that is refused.
@@ -60,7 +104,11 @@ pub trait Object: Sized + Send + fmt::Debug {
 pub enum Answer<R> {
     /// It was applied.
     Done(R),
-    /// It was not, and nothing changed.
+    /// It was applied, and the object keeps what it gave until [`Object::acknowledge`] says that the caller has it.
+    Delivered(R),
+    /// It waits, at most so long, and is answered in a later turn.
+    Wait(Patience),
+    /// It was not applied, and nothing changed.
     Refused(Refusal),
 }
 
@@ -69,6 +117,8 @@ impl<R> Answer<R> {
     pub fn map<S>(self, change: impl FnOnce(R) -> S) -> Answer<S> {
         match self {
             Self::Done(reply) => Answer::Done(change(reply)),
+            Self::Delivered(reply) => Answer::Delivered(change(reply)),
+            Self::Wait(patience) => Answer::Wait(patience),
             Self::Refused(refusal) => Answer::Refused(refusal),
         }
     }
@@ -83,9 +133,45 @@ impl<R> From<Result<R, Refusal>> for Answer<R> {
     }
 }
 
-/// The id of a session: a UUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub [u8; 16]);
+impl<R> From<Result<Answer<R>, Refusal>> for Answer<R> {
+    fn from(result: Result<Answer<R>, Refusal>) -> Self {
+        result.unwrap_or_else(Answer::Refused)
+    }
+}
+
+/// How long a call is willing to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// So long. The object has no clock: who has one withdraws the call then.
+    For(Duration),
+}
+
+impl Patience {
+    /// What the field `patience_ms` of a request says. `None` where the call is not willing to wait at all.
+    /// Refused: `OUT_OF_RANGE`.
+    pub(crate) fn read(patience_ms: Option<i64>) -> Result<Option<Self>, Refusal> {
+        match patience_ms.map(u64::try_from) {
+            None => Ok(Some(Self::Endless)),
+            Some(Ok(0)) => Ok(None),
+            Some(Ok(ms)) => Ok(Some(Self::For(Duration::from_millis(ms)))),
+            Some(Err(_)) => Err(Refusal::new(
+                Reason::OutOfRange,
+                "patience_ms is negative: leave it out to wait as long as it takes, or say 0 for not at all",
+            )),
+        }
+    }
+}
+
+/// Why a call is not to wait any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// It has waited for as long as it was willing to.
+    Patience,
+    /// Its caller does not want it any more.
+    Cancelled,
+}
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,19 +188,6 @@ pub struct Creation {
     /// Keys the object's hash tables, so that nobody can choose keys that collide. No answer depends on it.
     pub seed: u64,
     /// The bytes of user data that it may have, and has taken.
-    pub room: Room,
-}
-
-/// One input being applied: who asked, when in the order of all inputs, and within which limits.
-#[derive(Clone, Debug)]
-pub struct Turn {
-    /// The position of this input in the manager's total order. Rises from turn to turn, never 0.
-    pub index: u64,
-    /// Who asked.
-    pub session: SessionId,
-    /// No answer holds more user data than about this many bytes: it is a page.
-    pub page_bytes: u32,
-    /// The bytes of user data that the object may yet grow by, and has grown by in this turn.
     pub room: Room,
 }
 

@@ -1,6 +1,7 @@
 //! Arbitrary data and ops for tests, here and in other crates.
 
 mod list;
+mod lock;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -194,6 +195,21 @@ impl Source {
         let mut bound = || bound(self);
         let (start, stop, step) = (bound(), bound(), bound());
         (self.below(3) != 0).then_some(ArraySlice { start, stop, step })
+    }
+
+    /// How long a call is willing to wait, seldom in a way that must be refused.
+    fn patience_ms(&mut self) -> Option<i64> {
+        match self.below(10) {
+            0 => Some(-1),
+            1..4 => Some(0),
+            4..6 => Some(1 + self.below(1000) as i64),
+            _ => None,
+        }
+    }
+
+    /// A fence, if any is named; seldom one that was given.
+    fn fence(&mut self) -> Option<u64> {
+        (self.below(4) == 0).then(|| self.below(20))
     }
 
     fn members(&mut self) -> Vec<Datum> {

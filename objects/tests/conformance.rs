@@ -1,10 +1,11 @@
 //! The laws that every kind in the catalogue keeps. Nothing here knows a kind: a new one is tested by being listed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast_objects::catalog::{AnyObject, AnyOp, AnyReply, KINDS, Kind, arbitrary_spec};
 use holdfast_objects::testing::{Promise, Source};
-use holdfast_objects::{Answer, Creation, Ended, Room, SessionId, Turn};
+use holdfast_objects::{Answer, CallId, Creation, Ended, Room, SessionId, Turn, Withdrawal, Woken};
 use holdfast_proto::Reason;
 use holdfast_proto::ops::Response as _;
 use proptest::prelude::*;
@@ -32,38 +33,117 @@ impl std::ops::Deref for Subject {
     }
 }
 
-/// An object, and the inputs so far.
+/// An object, the inputs so far, and the calls that wait.
 struct World {
     object: AnyObject,
     index: u64,
+    waiting: BTreeSet<CallId>,
+}
+
+/// What can change an object. Calls are named by how many inputs ago they were made.
+#[derive(Clone, Debug)]
+enum Input {
+    Call(AnyOp),
+    Withdraw(u64, Withdrawal),
+    Undo(u64),
+    Acknowledge(u64),
+    Leave(SessionId, Ended),
+}
+
+impl Input {
+    fn arbitrary(kind: &Kind, seed: u64) -> Self {
+        let mut source = Source::new(seed);
+        let back = 1 + source.below(8);
+        match source.below(24) {
+            0 => Self::Withdraw(back, Withdrawal::Patience),
+            1 => Self::Withdraw(back, Withdrawal::Cancelled),
+            2 => Self::Undo(back),
+            3 | 4 => Self::Acknowledge(back),
+            5 => {
+                let session = SESSIONS[source.below(2) as usize];
+                Self::Leave(session, if source.below(2) == 0 { Ended::Closed } else { Ended::Lost })
+            }
+            _ => Self::Call(AnyOp::arbitrary(kind.number, &mut source)),
+        }
+    }
 }
 
 impl World {
     /// A new object.
     fn new(subject: &Subject, seed: u64) -> Self {
         let object = AnyObject::create(subject.number, &subject.spec, &mut creation(seed), &mut |_| Ok(()));
-        Self { object: object.expect("an arbitrary spec is not refused where there is room"), index: 0 }
+        Self {
+            object: object.expect("an arbitrary spec is not refused where there is room"),
+            index: 0,
+            waiting: BTreeSet::new(),
+        }
     }
 
     /// The same object again, from its state and with other hashes.
     fn restored(&self, seed: u64) -> Self {
         let object = AnyObject::restore(self.object.kind(), &self.object.state(), &mut creation(seed));
-        Self { object: object.expect("what an object says of itself is restored"), index: self.index }
+        let object = object.expect("what an object says of itself is restored");
+        Self { object, index: self.index, waiting: self.waiting.clone() }
     }
 
     fn turn(&mut self, room: u64) -> Turn {
         self.index += 1;
         let session = SESSIONS[self.index as usize % SESSIONS.len()];
-        Turn { index: self.index, session, page_bytes: 60, room: Room::new(room, "object_bytes") }
+        Turn::new(self.index, CallId { session, number: self.index }, 60, Room::new(room, "object_bytes"))
     }
 
     fn apply(&mut self, op: &AnyOp) -> Answer<AnyReply> {
-        let mut turn = self.turn(AMPLE);
-        self.object.apply(op.clone(), &mut turn)
+        self.apply_within(op, AMPLE).0
+    }
+
+    /// The answer, and how much of the room is left.
+    fn apply_within(&mut self, op: &AnyOp, room: u64) -> (Answer<AnyReply>, u64) {
+        let mut turn = self.turn(room);
+        let answer = self.object.apply(op.clone(), &mut turn);
+        self.note(turn.call, &shown(&answer), &turn.woken, &Input::Call(op.clone()));
+        (answer, turn.room.left())
     }
 
     fn apply_all(&mut self, ops: &[AnyOp]) -> Vec<String> {
-        ops.iter().map(|op| shown(&self.apply(op))).collect()
+        ops.iter().map(|op| self.input(&Input::Call(op.clone()))).collect()
+    }
+
+    /// Any input, and all that comes of it: the answer, and those to calls that waited.
+    fn input(&mut self, input: &Input) -> String {
+        let mut turn = self.turn(AMPLE);
+        let call = |back: &u64| {
+            let index = self.index.saturating_sub(*back).max(1);
+            CallId { session: SESSIONS[index as usize % SESSIONS.len()], number: index }
+        };
+        let answer = match input {
+            Input::Call(op) => shown(&self.object.apply(op.clone(), &mut turn)),
+            Input::Withdraw(back, why) => self.object.withdraw(call(back), *why, &mut turn).to_string(),
+            Input::Undo(back) => format!("{:?}", self.object.undo(call(back), &mut turn)),
+            Input::Acknowledge(back) => format!("{:?}", self.object.acknowledge(call(back), &mut turn)),
+            Input::Leave(session, how) => format!("{:?}", self.object.leave(*session, *how, &mut turn)),
+        };
+        self.note(turn.call, &answer, &turn.woken, input);
+        format!("{answer} {:?}", turn.woken)
+    }
+
+    /// Keeps the books of who waits, and holds the object to them.
+    fn note(&mut self, call: CallId, answer: &str, woken: &[Woken], input: &Input) {
+        for woken in woken {
+            assert!(!matches!(woken.answer, Answer::Wait(_)), "{woken:?} is no answer");
+            assert!(self.waiting.remove(&woken.call), "{woken:?} did not wait, at {input:?}");
+        }
+        match input {
+            Input::Call(_) if answer.starts_with("Wait") => assert!(self.waiting.insert(call)),
+            Input::Leave(session, _) => self.waiting.retain(|call| call.session != *session),
+            _ => {}
+        }
+        let mut shown = BTreeSet::new();
+        self.object.visit_waiting(&mut |call| assert!(shown.insert(call), "{call:?} waits twice"));
+        assert_eq!(shown, self.waiting, "after {input:?}");
+        for session in SESSIONS {
+            let waits = self.waiting.iter().any(|call| call.session == session);
+            assert!(!waits || self.object.involves(session), "after {input:?}");
+        }
     }
 
     /// All that can be seen of the object, as bytes: data with a NaN equals nothing, not even itself.
@@ -116,11 +196,10 @@ fn what_is_refused_and_what_only_reads_changes_nothing() {
         world.apply_all(past);
         for op in future {
             let before = world.seen();
-            let mut turn = world.turn(AMPLE);
-            let answer = world.object.apply(op.clone(), &mut turn);
+            let (answer, left) = world.apply_within(op, AMPLE);
             if matches!(answer, Answer::Refused(_)) || op.promise() == Promise::Reads {
                 prop_assert_eq!(world.seen(), before, "{:?} got {:?}", op, answer);
-                prop_assert_eq!(turn.room.left(), AMPLE, "{:?} got {:?}", op, answer);
+                prop_assert_eq!(left, AMPLE, "{:?} got {:?}", op, answer);
             }
         }
         Ok(())
@@ -166,10 +245,9 @@ fn bytes_are_those_of_a_recount_and_change_by_what_the_room_is_told() {
         let mut world = World::new(kind, 1);
         for op in past {
             let before = world.object.bytes();
-            let mut turn = world.turn(AMPLE);
-            let _ = world.object.apply(op.clone(), &mut turn);
+            let (_, left) = world.apply_within(op, AMPLE);
             let after = world.object.bytes();
-            prop_assert_eq!(before + AMPLE - turn.room.left(), after, "{:?}", op);
+            prop_assert_eq!(before + AMPLE - left, after, "{:?}", op);
             // To restore is to count anew.
             prop_assert_eq!(after, world.restored(1).object.bytes(), "{:?}", op);
         }
@@ -190,15 +268,14 @@ fn an_op_needs_exactly_the_room_that_it_grows_by() {
                 prop_assert_eq!(op.promise(), Promise::Writes, "{:?} grows", op);
                 let before = world.seen();
                 let mut cramped = world.restored(1);
-                let mut turn = cramped.turn(less);
-                match cramped.object.apply(op.clone(), &mut turn) {
+                let (answer, left) = cramped.apply_within(op, less);
+                match answer {
                     Answer::Refused(refusal) => prop_assert_eq!(refusal.why(), Reason::Quota, "{:?}", op),
-                    Answer::Done(reply) => prop_assert!(false, "{:?} got {:?} without room", op, reply),
+                    other => prop_assert!(false, "{:?} got {:?} without room", op, other),
                 }
-                prop_assert_eq!((cramped.seen(), turn.room.left()), (before, less));
+                prop_assert_eq!((cramped.seen(), left), (before, less));
             }
-            let mut turn = world.turn(growth);
-            prop_assert_eq!(shown(&world.object.apply(op.clone(), &mut turn)), answer, "{:?}", op);
+            prop_assert_eq!(shown(&world.apply_within(op, growth).0), answer, "{:?}", op);
         }
         Ok(())
     });
@@ -211,8 +288,7 @@ fn what_frees_never_grows_and_is_never_refused_for_a_limit() {
         world.apply_all(past);
         for op in future.iter().filter(|op| op.promise() == Promise::Frees) {
             let before = world.object.bytes();
-            let mut turn = world.turn(0);
-            let answer = world.object.apply(op.clone(), &mut turn);
+            let (answer, _) = world.apply_within(op, 0);
             prop_assert!(world.object.bytes() <= before);
             prop_assert!(!matches!(&answer, Answer::Refused(refusal) if refusal.why() == Reason::Quota), "{:?}", op);
         }
@@ -226,8 +302,8 @@ fn a_session_that_left_leaves_nothing_behind() {
         let mut world = World::new(kind, 1);
         world.apply_all(past);
         for (session, how) in SESSIONS.into_iter().zip([Ended::Closed, Ended::Lost]) {
-            let mut turn = world.turn(0);
-            world.object.leave(session, how, &mut turn);
+            world.input(&Input::Leave(session, how));
+            prop_assert!(!world.object.involves(session));
             prop_assert!(!world.object.state().windows(16).any(|bytes| bytes == session.0));
             // Sessions that were never here are told too, and the same session may be told twice.
             let before = world.seen();
@@ -240,6 +316,37 @@ fn a_session_that_left_leaves_nothing_behind() {
         prop_assert_eq!(world.restored(2).apply_all(future), world.apply_all(future));
         Ok(())
     });
+}
+
+#[test]
+fn who_waits_is_answered_once_whatever_else_happens() {
+    let waited = AtomicUsize::new(0);
+    for kind in KINDS {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(256)
+        });
+        let seeds = || prop::collection::vec(any::<u64>(), 0..60);
+        let ran = runner.run(&(any::<u64>(), seeds(), seeds()), |(spec, past, future)| {
+            let inputs = |seeds: &[u64]| seeds.iter().map(|seed| Input::arbitrary(kind, *seed)).collect::<Vec<_>>();
+            let mut world = World::new(&Subject::new(kind, spec), 1);
+            // The books that the world keeps are the law.
+            for input in inputs(&past) {
+                let before = world.object.bytes();
+                world.input(&input);
+                prop_assert!(matches!(input, Input::Call(_)) || world.object.bytes() <= before, "{:?} grows", input);
+                waited.fetch_add(world.waiting.len(), Ordering::Relaxed);
+            }
+            let mut restored = world.restored(2);
+            for input in inputs(&future) {
+                prop_assert_eq!(restored.input(&input), world.input(&input), "{:?}", input);
+                prop_assert_eq!(restored.seen(), world.seen());
+            }
+            Ok(())
+        });
+        ran.unwrap_or_else(|failure| panic!("{}: {failure}", kind.name));
+    }
+    assert!(waited.into_inner() > 0, "nobody ever waited");
 }
 
 #[test]
@@ -276,7 +383,7 @@ fn an_op_of_another_kind_is_refused() {
                         prop_assert_eq!(refusal.why(), Reason::WrongKind);
                         prop_assert!(refusal.message.contains(kind.name) && refusal.message.contains(other.name));
                     }
-                    Answer::Done(reply) => prop_assert!(false, "{:?}", reply),
+                    other => prop_assert!(false, "{:?}", other),
                 }
             }
             prop_assert_eq!(world.seen(), before);
@@ -311,7 +418,7 @@ fn replies_have_the_length_that_they_say() {
     law(|kind, past, _| {
         let mut world = World::new(kind, 1);
         for op in past {
-            if let Answer::Done(reply) = world.apply(op) {
+            if let Answer::Done(reply) | Answer::Delivered(reply) = world.apply(op) {
                 let mut encoded = bytes::BytesMut::new();
                 reply.encode(&mut encoded);
                 prop_assert_eq!(encoded.len(), reply.encoded_len());

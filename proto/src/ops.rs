@@ -13,6 +13,8 @@ pub trait Request: Message + HasReferences + Default + Send + 'static {
     const KIND: u32;
     /// The number of the op within the kind.
     const OP: u32;
+    /// Whether the call may wait.
+    const WAITS: bool;
     /// `NounService/Method`, for people.
     const NAME: &'static str;
     /// The message that answers it.

@@ -48,6 +48,7 @@ impl Reason {
         const INTERNAL: i32 = 13;
         const UNKNOWN: i32 = 2;
         const UNAUTHENTICATED: i32 = 16;
+        const CANCELLED: i32 = 1;
         match self {
             Self::Unspecified => UNKNOWN,
             Self::UnknownObject | Self::UnknownHandle | Self::MissingKey | Self::Empty | Self::UnknownToken => {
@@ -63,6 +64,12 @@ impl Reason {
             Self::Unauthenticated => UNAUTHENTICATED,
             Self::MissingValue => NOT_FOUND,
             Self::MissingAttribute => NOT_FOUND,
+            Self::NotHeld | Self::StaleFence | Self::OverRelease | Self::Broken | Self::ShutDown | Self::OtherSpec => {
+                FAILED_PRECONDITION
+            }
+            Self::OutOfRange => INVALID_ARGUMENT,
+            Self::Full => RESOURCE_EXHAUSTED,
+            Self::Withdrawn => CANCELLED,
         }
     }
 }

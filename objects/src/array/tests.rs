@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+use crate::CallId;
 use crate::SessionId;
 use crate::testing::{Source, Tested as _};
 
@@ -22,7 +23,7 @@ fn zeros_of(typecode: &str, length: u64) -> Array {
 }
 
 fn turn(page_bytes: u32) -> Turn {
-    Turn { index: 1, session: SessionId([1; 16]), page_bytes, room: Room::new(0, "object_bytes") }
+    Turn::new(1, CallId { session: SessionId([1; 16]), number: 1 }, page_bytes, Room::new(0, "object_bytes"))
 }
 
 // The ops, briefly.
@@ -84,6 +85,7 @@ fn show_answer(answer: Answer<Reply>) -> String {
     let reply = match answer {
         Answer::Done(reply) => reply,
         Answer::Refused(refusal) => return format!("{:?}", refusal.why()),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     };
     match reply {
         Reply::Describe(answer) => format!("{} {}", answer.typecode, answer.len),
@@ -111,6 +113,7 @@ fn message(typecode: &str, op: Op) -> String {
     match zeros_of(typecode, 3).apply(op, &mut turn(0)) {
         Answer::Refused(refusal) => refusal.message,
         Answer::Done(reply) => panic!("{reply:?}"),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     }
 }
 
@@ -455,6 +458,7 @@ fn comparable(answer: Answer<Reply>) -> Result<String, Reason> {
     let reply = match answer {
         Answer::Done(reply) => reply,
         Answer::Refused(refusal) => return Err(refusal.why()),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     };
     let values: Vec<Datum> = match reply {
         Reply::Describe(answer) => vec![(&*answer.typecode).into(), (answer.len as i64).into()],

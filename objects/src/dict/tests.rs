@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::testing::{Source, Tested as _, naively_equal};
-use crate::{Room, SessionId};
+use crate::{CallId, Room, SessionId};
 
 fn creation() -> Creation {
     Creation { seed: 7, room: Room::new(u64::MAX, "object_bytes") }
@@ -21,7 +21,7 @@ fn dict() -> Dict {
 }
 
 fn turn(index: u64, room: u64) -> Turn {
-    Turn { index, session: SessionId([1; 16]), page_bytes: 1 << 16, room: Room::new(room, "object_bytes") }
+    Turn::new(index, CallId { session: SessionId([1; 16]), number: index }, 1 << 16, Room::new(room, "object_bytes"))
 }
 
 // The ops, briefly.
@@ -101,6 +101,7 @@ fn show_answer(answer: Answer<Reply>) -> String {
     let reply = match answer {
         Answer::Done(reply) => reply,
         Answer::Refused(refusal) => return format!("{:?}", refusal.why()),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     };
     match reply {
         Reply::Get(found) => format!("{} v{}", show(found.value.as_ref()), found.version),
@@ -558,6 +559,7 @@ proptest! {
             let answer = match dict.apply(op.clone(), &mut turn) {
                 Answer::Done(reply) => Ok(reply),
                 Answer::Refused(refusal) => Err(refusal.why()),
+                Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
             };
             prop_assert_eq!(comparable(answer), comparable(model.apply(op, index, 50)), "{}", context);
         }

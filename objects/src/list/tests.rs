@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{Source, Tested as _, naively_equal};
-use crate::{Room, SessionId};
+use crate::{CallId, Room, SessionId};
 
 fn creation() -> Creation {
     Creation { seed: 7, room: Room::new(u64::MAX, "object_bytes") }
@@ -20,7 +20,7 @@ fn list() -> List {
 }
 
 fn turn(index: u64, room: u64) -> Turn {
-    Turn { index, session: SessionId([1; 16]), page_bytes: 1 << 16, room: Room::new(room, "object_bytes") }
+    Turn::new(index, CallId { session: SessionId([1; 16]), number: index }, 1 << 16, Room::new(room, "object_bytes"))
 }
 
 // The ops, briefly.
@@ -153,6 +153,7 @@ fn show_answer(answer: Answer<Reply>) -> String {
     let reply = match answer {
         Answer::Done(reply) => reply,
         Answer::Refused(refusal) => return format!("{:?}", refusal.why()),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     };
     match reply {
         Reply::Get(answer) => show(answer.value.as_ref()),
@@ -199,6 +200,7 @@ fn refused(list: &mut List, op: Op) -> Refusal {
     match list.apply(op, &mut turn(99, 1 << 30)) {
         Answer::Refused(refusal) => refusal,
         Answer::Done(reply) => panic!("{shown} got {reply:?}"),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     }
 }
 
@@ -955,6 +957,7 @@ proptest! {
             let answer = match list.apply(op.clone(), &mut turn(index, u64::MAX / 2)) {
                 Answer::Done(reply) => Ok(reply),
                 Answer::Refused(refusal) => Err(refusal.why()),
+                Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
             };
             prop_assert_eq!(comparable(answer), comparable(model.write(op)), "{}", context);
             prop_assert_eq!(format!("{:?}", list.state().elements), format!("{:?}", model.0), "{}", context);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::key::Equality;
 use crate::testing::{Source, Tested as _};
-use crate::{Room, SessionId, door, number};
+use crate::{CallId, Room, SessionId, door, number};
 
 fn creation() -> Creation {
     Creation { seed: 7, room: Room::new(u64::MAX, "object_bytes") }
@@ -20,7 +20,7 @@ fn namespace() -> Namespace {
 }
 
 fn turn(index: u64, room: u64) -> Turn {
-    Turn { index, session: SessionId([1; 16]), page_bytes: 1 << 16, room: Room::new(room, "object_bytes") }
+    Turn::new(index, CallId { session: SessionId([1; 16]), number: index }, 1 << 16, Room::new(room, "object_bytes"))
 }
 
 // The ops and answers, briefly.
@@ -67,6 +67,7 @@ fn show_answer(answer: Answer<Reply>) -> String {
     let reply = match answer {
         Answer::Done(reply) => reply,
         Answer::Refused(refusal) => return format!("{:?}", refusal.why()),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     };
     match reply {
         Reply::Get(found) => format!("{} v{}", show(found.value.as_ref()), found.version),
@@ -294,6 +295,7 @@ proptest! {
                 Answer::Done(Reply::Scan(_)) => Ok(Reply::Scan(NamespaceScanResponse::default())),
                 Answer::Done(reply) => Ok(reply),
                 Answer::Refused(refusal) => Err(refusal.why()),
+                Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
             };
             let expected = model.apply(op, index);
             prop_assert_eq!(format!("{:?}", answer), format!("{:?}", expected), "{}", context);

@@ -9,14 +9,14 @@ use prost::Message as _;
 
 use super::*;
 use crate::testing::{Source, Tested as _, naively_equal};
-use crate::{Room, SessionId};
+use crate::{CallId, Room, SessionId};
 
 fn set() -> Set {
     Set::create(Spec {}, &mut Creation { seed: 7, room: Room::new(u64::MAX, "object_bytes") }).unwrap()
 }
 
 fn turn(index: u64, room: u64) -> Turn {
-    Turn { index, session: SessionId([1; 16]), page_bytes: 1 << 16, room: Room::new(room, "object_bytes") }
+    Turn::new(index, CallId { session: SessionId([1; 16]), number: index }, 1 << 16, Room::new(room, "object_bytes"))
 }
 
 // The ops, briefly.
@@ -91,6 +91,7 @@ fn show_answer(answer: Answer<Reply>) -> String {
     let reply = match answer {
         Answer::Done(reply) => reply,
         Answer::Refused(refusal) => return format!("{:?}", refusal.why()),
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     };
     match reply {
         Reply::Add(answer) => if answer.added { "new" } else { "known" }.to_owned(),
@@ -427,6 +428,7 @@ proptest! {
             let answer = match set.apply(op.clone(), &mut turn) {
                 Answer::Done(reply) => Ok(reply),
                 Answer::Refused(refusal) => Err(refusal.why()),
+                Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
             };
             prop_assert_eq!(comparable(answer), comparable(model.apply(op, 20)), "{}", context);
         }

@@ -9,14 +9,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::testing::{Source, Tested as _};
-use crate::{Room, SessionId};
+use crate::{CallId, Room, SessionId};
 
 fn value(initial: Option<Datum>) -> Result<Value, Refusal> {
     Value::create(Spec { initial }, &mut Creation { seed: 7, room: Room::new(1000, "object_bytes") })
 }
 
 fn turn(index: u64, room: u64) -> Turn {
-    Turn { index, session: SessionId([1; 16]), page_bytes: 1 << 16, room: Room::new(room, "object_bytes") }
+    Turn::new(index, CallId { session: SessionId([1; 16]), number: index }, 1 << 16, Room::new(room, "object_bytes"))
 }
 
 // The ops and answers, briefly.
@@ -55,6 +55,7 @@ fn show_answer(answer: Answer<Reply>) -> String {
             let done = if answer.swapped { "swapped" } else { "kept" };
             format!("{done} {} v{}", show(answer.value.as_ref()), answer.version)
         }
+        Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
     }
 }
 
@@ -174,6 +175,7 @@ proptest! {
                     }
                     prop_assert_eq!((format!("{:?}", reply.value.unwrap()), reply.version), (format!("{content:?}"), version));
                 }
+                Answer::Delivered(_) | Answer::Wait(_) => panic!("no op of this kind waits"),
             }
             let found = cell.get();
             prop_assert_eq!((format!("{:?}", found.value.unwrap()), found.version), (format!("{content:?}"), version));
