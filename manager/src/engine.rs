@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use holdfast_objects::catalog::{AnyObject, AnyOp, AnyReply};
-use holdfast_objects::{Answer, Creation, Ended, Room, SessionId, Turn};
+use holdfast_objects::{Answer, CallId, Client, Creation, Ended, Room, SessionId, Turn, Waiters, Withdrawal};
 use holdfast_proto::datum::Reference;
 use holdfast_proto::{Reason, Refusal};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::limits::Limits;
 use crate::reclaim::Reclaim;
 use crate::slot::Slot;
+use crate::waits::{Waiting, Waits};
 
 /// The volatile engine: orders an input, applies it and releases its answer at once, and keeps nothing over a restart.
 ///
@@ -24,12 +25,19 @@ pub(crate) struct Engine {
     index: AtomicU64,
     usage: Arc<Usage>,
     reclaim: Arc<Reclaim>,
+    waits: Arc<Waits>,
     limits: Arc<Limits>,
 }
 
 impl Engine {
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
-        Self { index: AtomicU64::new(0), usage: Arc::default(), reclaim: Arc::default(), limits }
+        let waits = Arc::new(Waits::new(limits.clone()));
+        Self { index: AtomicU64::new(0), usage: Arc::default(), reclaim: Arc::default(), waits, limits }
+    }
+
+    /// The calls that wait.
+    pub(crate) fn waits(&self) -> &Arc<Waits> {
+        &self.waits
     }
 
     /// Makes an object. `resolve` is given each reference in the spec, to replace what came over the wire by a slot.
@@ -49,7 +57,8 @@ impl Engine {
         });
         match made {
             Ok(object) => {
-                let slot = Arc::new(Slot::new(id, object, self.usage.clone(), self.reclaim.clone()));
+                let slot =
+                    Arc::new(Slot::new(id, object, self.usage.clone(), self.reclaim.clone(), self.waits.clone()));
                 if refers {
                     slot.will_refer();
                 }
@@ -79,22 +88,79 @@ impl Engine {
         (id.into_uuid(), u64::from_ne_bytes(seed.try_into().expect("eight bytes")))
     }
 
-    /// One call on one object. The index is 0 if the call was refused before it was ordered.
-    pub(crate) fn apply(&self, slot: &Slot, session: SessionId, op: AnyOp) -> (u64, Answer<AnyReply>) {
-        let applied = slot.enter(|object| {
-            let mut turn = self.turn(session, object);
-            (turn.index, object.apply(op, &mut turn))
+    /// One call on one object. The index is 0 if the call was refused before it was ordered. A call that waits is answered
+    /// through `waiting`.
+    pub(crate) fn apply(&self, slot: &Arc<Slot>, waiting: &Waiting, asked: Asked) -> (u64, Answer<AnyReply>) {
+        let Asked { number, fence, op } = asked;
+        let applied = slot.enter_fenced(fence, |object| {
+            let mut turn = self.turn(waiting.call(number), self.waits.room(waiting), object);
+            let answer = object.apply(op, &mut turn);
+            if let Answer::Wait(patience) = answer {
+                self.waits.begin(waiting, number, slot, patience);
+            }
+            (turn.index, answer, turn.woken)
         });
-        applied.unwrap_or_else(|refusal| (0, Answer::Refused(refusal)))
+        match applied {
+            Ok((index, answer, woken)) => {
+                self.waits.answer(index, woken);
+                (index, answer)
+            }
+            Err(refusal) => (0, Answer::Refused(refusal)),
+        }
+    }
+
+    /// One call of somebody who makes no other.
+    #[cfg(test)]
+    pub(crate) fn ask(&self, slot: &Arc<Slot>, session: SessionId, op: AnyOp) -> (u64, Answer<AnyReply>) {
+        self.apply(slot, &self.waits.join(session), Asked { number: 1, fence: 0, op })
+    }
+
+    /// A call is not to wait any longer. Whether it waited.
+    pub(crate) fn withdraw(&self, slot: &Slot, call: CallId, why: Withdrawal) -> bool {
+        self.input(slot, call, None, |object, turn| object.withdraw(call, why, turn)).unwrap_or_default()
+    }
+
+    /// Nobody will have the answer to a call.
+    pub(crate) fn undo(&self, slot: &Slot, call: CallId) {
+        let _ = self.input(slot, call, None, |object, turn| object.undo(call, turn));
+    }
+
+    /// The caller has the answer to a call.
+    pub(crate) fn acknowledge(&self, slot: &Slot, call: CallId) {
+        let _ = self.input(slot, call, None, |object, turn| object.acknowledge(call, turn));
     }
 
     /// The end of a session, for one object that it used.
-    pub(crate) fn leave(&self, slot: &Slot, session: SessionId, how: Ended) {
+    pub(crate) fn leave(&self, slot: &Slot, session: SessionId, how: Ended, client: &Arc<Client>) {
+        let call = CallId { session, number: 0 };
         // A poisoned or deleted object holds nothing for anyone.
-        let _ = slot.enter(|object| {
-            let mut turn = self.turn(session, object);
-            object.leave(session, how, &mut turn);
-        });
+        let _ = self.input(slot, call, Some(client), |object, turn| object.leave(session, how, turn));
+    }
+
+    /// Ends the waits whose time is over, as long as it is polled.
+    pub(crate) async fn run(&self) {
+        let expire = |slot: &Arc<Slot>, call| {
+            self.withdraw(slot, call, Withdrawal::Patience);
+        };
+        self.waits.run(expire).await;
+    }
+
+    /// An input that is no call.
+    fn input<R>(
+        &self,
+        slot: &Slot,
+        call: CallId,
+        client: Option<&Arc<Client>>,
+        apply: impl FnOnce(&mut AnyObject, &mut Turn) -> R,
+    ) -> Result<R, Refusal> {
+        let (index, result, woken) = slot.enter(|object| {
+            let mut turn = self.turn(call, Waiters::ANY, object);
+            turn.client = client.cloned();
+            let result = apply(object, &mut turn);
+            (turn.index, result, turn.woken)
+        })?;
+        self.waits.answer(index, woken);
+        Ok(result)
     }
 
     /// What all objects take.
@@ -102,13 +168,11 @@ impl Engine {
         &self.usage
     }
 
-    fn turn(&self, session: SessionId, object: &AnyObject) -> Turn {
-        Turn {
-            index: self.index.fetch_add(1, Ordering::Relaxed) + 1,
-            session,
-            page_bytes: self.limits.page_bytes,
-            room: self.room(object.bytes()),
-        }
+    fn turn(&self, call: CallId, waiters: Waiters, object: &AnyObject) -> Turn {
+        let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut turn = Turn::new(index, call, self.limits.page_bytes, self.room(object.bytes()));
+        turn.waiters = waiters;
+        turn
     }
 
     /// How much an object that has `bytes` may grow by.
@@ -117,6 +181,16 @@ impl Engine {
         let of_all = self.limits.total_bytes.saturating_sub(self.usage.bytes());
         if of_object <= of_all { Room::new(of_object, "object_bytes") } else { Room::new(of_all, "total_bytes") }
     }
+}
+
+/// One call on an object.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its number in its session.
+    pub(crate) number: u64,
+    /// With which fence it comes; 0 is none.
+    pub(crate) fence: u64,
+    pub(crate) op: AnyOp,
 }
 
 impl Drop for Engine {

@@ -9,6 +9,7 @@
 mod admission;
 mod auth;
 mod certificate;
+mod deadlines;
 mod detached;
 mod engine;
 mod file_limit;
@@ -26,6 +27,7 @@ pub mod settings;
 mod slot;
 mod tokens;
 mod transport;
+mod waits;
 
 pub use certificate::{Certificate, CertificateError};
 pub use file_limit::raise_file_limit;

@@ -37,6 +37,12 @@ settings! {
         "page_bytes" page_bytes: u32 as Size in 1024..=8 << 20, = 256 << 10;
         /// Calls of one session that are unanswered at once.
         "max_calls_in_flight" calls_in_flight: u32 as Count in 1..=u64::from(u32::MAX), = 4096;
+        /// Calls at once that wait, for a lock, an item, or anything else.
+        "max_waiters" waiters: usize as Count, = 1_000_000;
+        /// Calls at once that wait at one object.
+        "max_object_waiters" object_waiters: usize as Count, = 200_000;
+        /// Calls at once of one session that wait. They do not count among its calls in flight.
+        "max_session_waiters" session_waiters: usize as Count in 0..=u64::from(u32::MAX), = 200_000;
         /// Bytes of requests of one connection's unary calls that are on their way at once. One call alone may have more,
         /// and small ones are not kept out.
         "max_inbound_bytes" inbound_bytes: usize as Size, = 32 << 20;

@@ -77,14 +77,14 @@ impl Registry {
         let mode = OpenMode::try_from(request.mode)
             .map_err(|_| Refusal::new(Reason::Malformed, format!("there is no OpenMode {}", request.mode)))?;
         match (self.find(name), mode) {
-            (Some(slot), _) => existing(slot, name, request.kind, mode),
+            (Some(slot), _) => existing(slot, name, request, mode),
             (None, OpenMode::Open) => Err(unknown(name)),
             (None, OpenMode::OpenOrCreate | OpenMode::Create) => {
                 let slot = engine.create(request.kind, &request.spec, resolve)?;
                 match self.add(name, &slot) {
                     None => Ok((slot, true)),
                     // Another session was quicker: its object is the one, and ours goes.
-                    Some(other) => existing(other, name, request.kind, mode),
+                    Some(other) => existing(other, name, request, mode),
                 }
             }
         }
@@ -106,7 +106,8 @@ impl Registry {
     /// The object of that name, which must be of that kind.
     pub(crate) fn find_kind(&self, name: &str, kind: u32) -> Result<Arc<Slot>, Refusal> {
         self.check(name)?;
-        let (slot, _) = existing(self.demand(name)?, name, kind, OpenMode::Open)?;
+        let request = OpenRequest { kind, ..OpenRequest::default() };
+        let (slot, _) = existing(self.demand(name)?, name, &request, OpenMode::Open)?;
         Ok(slot)
     }
 
@@ -201,7 +202,8 @@ impl Registry {
     }
 }
 
-fn existing(slot: Arc<Slot>, name: &str, kind: u32, mode: OpenMode) -> Result<(Arc<Slot>, bool), Refusal> {
+fn existing(slot: Arc<Slot>, name: &str, request: &OpenRequest, mode: OpenMode) -> Result<(Arc<Slot>, bool), Refusal> {
+    let kind = request.kind;
     if slot.kind() != kind {
         return Err(Refusal::new(
             Reason::WrongKind,
@@ -218,6 +220,10 @@ fn existing(slot: Arc<Slot>, name: &str, kind: u32, mode: OpenMode) -> Result<(A
             Reason::Exists,
             format!("{:?} exists already: open it, or choose another name", name),
         ));
+    }
+    // Who only opens what is there, and says nothing about it, takes it as it is.
+    if mode != OpenMode::Open || !request.spec.is_empty() {
+        slot.admits(&request.spec)?;
     }
     Ok((slot, false))
 }

@@ -171,6 +171,7 @@ impl Server {
         }
         let mut stop = pin!(stop);
         let mut sweep = tokio::time::interval(SWEEP);
+        let mut expiry = pin!(self.shared.store.engine.run());
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -178,6 +179,7 @@ impl Server {
                 Some(_) = accepting.join_next() => {
                     return Err(StartError::System(io::Error::other("a listener has failed")));
                 }
+                () = &mut expiry => unreachable!("there is no last deadline"),
                 _ = sweep.tick() => drop(self.shared.store.tokens.sweep(Instant::now())),
             }
         }

@@ -9,27 +9,29 @@ use std::time::Instant;
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use holdfast_objects::catalog::{self, AnyOp, AnyReply};
-use holdfast_objects::{Answer, Ended, SessionId};
+use holdfast_objects::{Answer, Client, Ended, SessionId, Withdrawal};
 use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Response, Unreadable};
 use holdfast_proto::{
-    CloseRequest, CloseResponse, CreateRequest, CreateResponse, DeleteResponse, DescribeRequest, DescribeResponse,
-    ExistsResponse, HANDLE_METADATA, Limit, LimitsResponse, OBJECT_BINARY_METADATA, OBJECT_METADATA, OpenResponse,
-    Reason, Refusal, RenameResponse, ShareRequest, ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse,
-    describe_request, manager,
+    AcknowledgeRequest, AcknowledgeResponse, CloseRequest, CloseResponse, CreateRequest, CreateResponse,
+    DeleteResponse, DescribeRequest, DescribeResponse, ExistsResponse, HANDLE_METADATA, Limit, LimitsResponse,
+    OBJECT_BINARY_METADATA, OBJECT_METADATA, OpenResponse, Reason, Refusal, RenameResponse, ShareRequest,
+    ShareResponse, StatusResponse, TakeUpRequest, TakeUpResponse, WithdrawRequest, WithdrawResponse, describe_request,
+    manager,
 };
 use slab::Slab;
 use uuid::Uuid;
 
 use crate::admission::Admission;
 use crate::detached::Resumables;
-use crate::engine::Engine;
+use crate::engine::{Asked, Engine};
 use crate::limits::Limits;
 use crate::registry::Registry;
 use crate::rpc::{Method, Target};
 use crate::slot::{Held, Slot};
 use crate::tokens::Tokens;
+use crate::waits::{Answered, UNARY, Waiting};
 
 /// What all sessions share: the objects and how they are reached.
 #[derive(Debug)]
@@ -74,10 +76,49 @@ pub(crate) struct Session {
     delivered: HashMap<usize, usize, RandomState>,
     /// What unary calls opened by name. The name may stand for another object by now.
     named: HashMap<Box<str>, Held>,
+    /// Objects whose handles were given back while the session held something of them, or waited, by where their slots are:
+    /// they are told of its end.
+    involved: HashMap<usize, Held, RandomState>,
+    waiting: Arc<Waiting>,
+    /// The number of the last unary call.
+    last_unary: u64,
+    client: Arc<Client>,
     store: Arc<Store>,
     how: Ended,
     /// Whether it is among those that can be resumed.
     resumable: bool,
+}
+
+/// What a unary call may have been granted, and by which call.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    slot: Held,
+    number: u64,
+}
+
+impl Grant {
+    /// The number of the call.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// What became of a unary call.
+#[derive(Debug)]
+pub(crate) enum Unary {
+    Answered(UnaryAnswer),
+    /// Its answer comes from [`Waiting::next_unary_answer`].
+    Waits(Grant),
+}
+
+/// The answer to a unary call; its response is where it was to be appended.
+#[derive(Debug)]
+pub(crate) struct UnaryAnswer {
+    /// 0 if it has none.
+    pub(crate) index: u64,
+    pub(crate) result: Result<(), Refusal>,
+    /// What it may have been granted.
+    pub(crate) grant: Option<Grant>,
 }
 
 /// What a handle stands for.
@@ -100,11 +141,16 @@ impl Session {
                 format!("there are {limit} sessions, the limit named sessions: close some, or raise it"),
             ));
         }
+        let id = Uuid::now_v7();
         Ok(Self {
-            id: Uuid::now_v7(),
+            id,
             handles: Slab::new(),
             delivered: HashMap::default(),
             named: HashMap::new(),
+            involved: HashMap::default(),
+            waiting: store.engine.waits().join(SessionId(*id.as_bytes())),
+            last_unary: UNARY,
+            client: Arc::default(),
             store: store.clone(),
             how: Ended::Lost,
             resumable: false,
@@ -114,6 +160,11 @@ impl Session {
     /// The id of the session.
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Its calls that wait, and the answers to those that do not any more.
+    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
     }
 
     /// It is among those that can be resumed, until it ends.
@@ -126,23 +177,27 @@ impl Session {
         self.how = Ended::Closed;
     }
 
-    /// Makes one call and appends its reply.
-    pub(crate) fn call(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) {
+    /// Makes one call and appends its reply, unless it waits. Whether there is a reply.
+    pub(crate) fn call(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> bool {
         let (index, answer) = self.answer(call, replies);
-        if let Err(refusal) = answer {
-            frame::put_refusal(replies, call.sequence, index, &refusal);
+        match answer {
+            Ok(replied) => replied,
+            Err(refusal) => {
+                frame::put_refusal(replies, call.sequence, index, &refusal);
+                true
+            }
         }
     }
 
-    /// The index of the call, and `Ok` if its response was appended.
-    fn answer(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> (u64, Result<(), Refusal>) {
+    /// The index of the call, and whether its response was appended.
+    fn answer(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> (u64, Result<bool, Refusal>) {
         let limit = self.store.limits.value_bytes;
         if call.request.len() > limit {
             return (0, Err(too_large(call.request.len(), limit)));
         }
         let Some(key) = call.handle.checked_sub(1) else {
             let result = self.manage(call.op, call.request);
-            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, reply)));
+            return (0, result.map(|reply| frame::put_response(replies, call.sequence, 0, reply)).map(|()| true));
         };
         let Some(Handle { slot, .. }) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
@@ -154,20 +209,47 @@ impl Session {
         if let Err(refusal) = self.resolve_all(slot, &mut op) {
             return (0, Err(refusal));
         }
-        let (index, answer) = self.store.engine.apply(slot, SessionId(*self.id.as_bytes()), op);
-        // Most objects have no references to give.
-        let refers = slot.refers();
-        match (index, answer) {
-            (index, Answer::Done(mut reply)) => {
-                let delivered = if refers { self.deliver(&mut reply) } else { Vec::new() };
-                if delivered.is_empty() {
-                    frame::put_response(replies, call.sequence, index, reply);
-                } else {
-                    frame::put_response_with_references(replies, call.sequence, index, &reply, delivered);
-                }
-                (index, Ok(()))
+        let asked = Asked { number: call.sequence, fence: call.fence, op };
+        let (index, answer) = self.store.engine.apply(slot, &self.waiting, asked);
+        match answer {
+            // What nearly every answer is: most objects have no references to give.
+            Answer::Done(reply) if !slot.refers() => frame::put_response(replies, call.sequence, index, reply),
+            Answer::Done(reply) => self.reply(call.sequence, index, reply, true, false, replies),
+            Answer::Delivered(reply) => {
+                let refers = slot.refers();
+                self.reply(call.sequence, index, reply, refers, true, replies);
             }
-            (index, Answer::Refused(refusal)) => (index, Err(refusal)),
+            Answer::Wait(_) => return (index, Ok(false)),
+            Answer::Refused(refusal) => return (index, Err(refusal)),
+        }
+        (index, Ok(true))
+    }
+
+    /// Appends the reply to a call that waited.
+    pub(crate) fn put_answer(&mut self, answered: Answered, replies: &mut BytesMut) {
+        let Answered { number, index, answer, slot } = answered;
+        match answer {
+            Answer::Done(reply) => self.reply(number, index, reply, slot.refers(), false, replies),
+            Answer::Delivered(reply) => self.reply(number, index, reply, slot.refers(), true, replies),
+            Answer::Refused(refusal) => frame::put_refusal(replies, number, index, &refusal),
+            Answer::Wait(_) => unreachable!("a call that waited is answered"),
+        }
+    }
+
+    fn reply(
+        &mut self,
+        sequence: u64,
+        index: u64,
+        mut reply: AnyReply,
+        refers: bool,
+        acknowledge: bool,
+        replies: &mut BytesMut,
+    ) {
+        let delivered = if refers { self.deliver(&mut reply) } else { Vec::new() };
+        if delivered.is_empty() && !acknowledge {
+            frame::put_response(replies, sequence, index, reply);
+        } else {
+            frame::put_special_response(replies, sequence, index, &reply, delivered, acknowledge);
         }
     }
 
@@ -220,18 +302,20 @@ impl Session {
         handle_of(key)
     }
 
-    /// Makes one call that came as a request of its own, and appends its response. Also tells its index: 0 if it has none.
+    /// Makes one call that came as a request of its own, and appends its response, unless it waits.
     ///
     /// An object that is named is opened for this session, and stays open until the session ends.
     pub(crate) fn call_unary(
         &mut self,
         method: Method,
         target: &Target,
+        fence: u64,
         request: &[u8],
         response: &mut BytesMut,
-    ) -> (u64, Result<(), Refusal>) {
+    ) -> Unary {
         if method.is_of_manager() {
-            return (0, self.manage(method.op, request).map(|reply| reply.encode(response)));
+            let result = self.manage(method.op, request).map(|reply| reply.encode(response));
+            return Unary::Answered(UnaryAnswer { index: 0, result, grant: None });
         }
         let found = self.find(method.kind, target).and_then(|slot| {
             let mut op = AnyOp::decode(method.kind, method.op, request)?;
@@ -240,17 +324,54 @@ impl Session {
         });
         let (slot, op) = match found {
             Ok(found) => found,
-            Err(refusal) => return (0, Err(refusal)),
+            Err(refusal) => return Unary::Answered(UnaryAnswer { index: 0, result: Err(refusal), grant: None }),
         };
-        match self.store.engine.apply(&slot, SessionId(*self.id.as_bytes()), op) {
-            (index, Answer::Done(mut reply)) => {
+        self.last_unary += 1;
+        let grant = Grant { slot: slot.into(), number: self.last_unary };
+        let asked = Asked { number: grant.number, fence, op };
+        match self.store.engine.apply(&grant.slot, &self.waiting, asked) {
+            (_, Answer::Wait(_)) => Unary::Waits(grant),
+            (index, answer) => Unary::Answered(self.answer_unary(index, answer, grant, response)),
+        }
+    }
+
+    /// Appends the response to a unary call that waited.
+    pub(crate) fn put_unary_answer(&mut self, answered: Answered, response: &mut BytesMut) -> UnaryAnswer {
+        let Answered { number, index, answer, slot } = answered;
+        self.answer_unary(index, answer, Grant { slot, number }, response)
+    }
+
+    fn answer_unary(
+        &mut self,
+        index: u64,
+        answer: Answer<AnyReply>,
+        grant: Grant,
+        response: &mut BytesMut,
+    ) -> UnaryAnswer {
+        match answer {
+            Answer::Done(mut reply) | Answer::Delivered(mut reply) => {
                 // Each reference in it tells its handle; there is nobody who could not read the response.
                 self.deliver(&mut reply);
                 reply.encode(response);
-                (index, Ok(()))
+                UnaryAnswer { index, result: Ok(()), grant: Some(grant) }
             }
-            (index, Answer::Refused(refusal)) => (index, Err(refusal)),
+            Answer::Refused(refusal) => UnaryAnswer { index, result: Err(refusal), grant: None },
+            Answer::Wait(_) => unreachable!("a call that waits is not answered"),
         }
+    }
+
+    /// The client does not want the answer to a unary call any more, or cannot have it.
+    pub(crate) fn cancel_unary(&self, grant: &Grant) {
+        let call = self.waiting.call(grant.number);
+        let engine = &self.store.engine;
+        if !engine.withdraw(&grant.slot, call, Withdrawal::Cancelled) {
+            engine.undo(&grant.slot, call);
+        }
+    }
+
+    /// The response to a unary call has left.
+    pub(crate) fn acknowledge_unary(&self, grant: &Grant) {
+        self.store.engine.acknowledge(&grant.slot, self.waiting.call(grant.number));
     }
 
     /// The object that a unary call is about.
@@ -335,7 +456,31 @@ impl Session {
             }
             Ask::Describe(request) => Reply::Describe(self.describe(request)?),
             Ask::Limits(_) => Reply::Limits(self.limits()),
+            Ask::Withdraw(request) => Reply::Withdraw(self.withdraw(&request)?),
+            Ask::Acknowledge(request) => {
+                self.acknowledge(&request)?;
+                Reply::Acknowledge(AcknowledgeResponse {})
+            }
         })
+    }
+
+    fn withdraw(&self, request: &WithdrawRequest) -> Result<WithdrawResponse, Refusal> {
+        let slot = &self.handles[self.key(request.handle)?].slot;
+        let call = self.waiting.call(request.call & !UNARY);
+        let engine = &self.store.engine;
+        let withdrawn = engine.withdraw(slot, call, Withdrawal::Cancelled);
+        if request.undo && !withdrawn {
+            engine.undo(slot, call);
+        }
+        Ok(WithdrawResponse { withdrawn })
+    }
+
+    fn acknowledge(&self, request: &AcknowledgeRequest) -> Result<(), Refusal> {
+        let slot = &self.handles[self.key(request.handle)?].slot;
+        for number in &request.calls {
+            self.store.engine.acknowledge(slot, self.waiting.call(number & !UNARY));
+        }
+        Ok(())
     }
 
     /// The session goes on, and may have another handle to the same object: nothing of it is left yet.
@@ -352,6 +497,9 @@ impl Session {
             let place = Arc::as_ptr(&slot).addr();
             if self.delivered.get(&place) == Some(&key) {
                 self.delivered.remove(&place);
+            }
+            if slot.involves(SessionId(*self.id.as_bytes())) {
+                self.involved.insert(place, slot);
             }
         }
         Ok(())
@@ -411,6 +559,8 @@ impl Session {
                 "handles" => self.handles.len() as u64,
                 "tokens" => store.tokens.len() as u64,
                 "total_bytes" => store.engine.usage().bytes(),
+                "waiters" => store.engine.waits().len() as u64,
+                "session_waiters" => self.waiting.len() as u64,
                 _ => return None,
             })
         };
@@ -422,7 +572,7 @@ impl Session {
 
     fn check_handles(&self) -> Result<(), Refusal> {
         let limit = self.store.limits.handles;
-        if self.handles.len() + self.named.len() < limit {
+        if self.handles.len() + self.named.len() + self.involved.len() < limit {
             return Ok(());
         }
         let problem = format!("this session has {limit} handles, the limit named handles: drop proxies, or raise it");
@@ -474,9 +624,12 @@ impl Drop for Session {
         }
         self.store.sessions.fetch_sub(1, Ordering::Relaxed);
         let handles = std::mem::take(&mut self.handles).into_iter().map(|(_, handle)| handle.slot);
-        let handles = handles.chain(std::mem::take(&mut self.named).into_values()).collect();
-        let end = End { handles, session: SessionId(*self.id.as_bytes()), how: self.how, store: self.store.clone() };
-        end.start();
+        let handles = handles.chain(std::mem::take(&mut self.named).into_values());
+        let handles = handles.chain(std::mem::take(&mut self.involved).into_values());
+        let handles = handles.chain(self.store.engine.waits().leave(&self.waiting)).collect();
+        let session = SessionId(*self.id.as_bytes());
+        let (how, client, store) = (self.how, self.client.clone(), self.store.clone());
+        End { handles, session, how, client, store }.start();
     }
 }
 
@@ -485,6 +638,7 @@ struct End {
     handles: Vec<Held>,
     session: SessionId,
     how: Ended,
+    client: Arc<Client>,
     store: Arc<Store>,
 }
 
@@ -510,7 +664,7 @@ impl End {
     /// Whether some are left over.
     fn leave_some(&mut self) -> bool {
         for slot in self.handles.split_off(self.handles.len().saturating_sub(Self::AT_ONCE)) {
-            self.store.engine.leave(&slot, self.session, self.how);
+            self.store.engine.leave(&slot, self.session, self.how, &self.client);
         }
         !self.handles.is_empty()
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_objects::catalog::AnyObject;
+use holdfast_objects::{CallId, SessionId};
 use holdfast_proto::datum::{Reference, Target};
 use holdfast_proto::{Reason, Refusal};
 use parking_lot::Mutex;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::engine::Usage;
 use crate::reclaim::Reclaim;
+use crate::waits::Waits;
 
 /// Where one object lives: a mutex around its machine, held for one input at a time.
 ///
@@ -31,6 +33,7 @@ pub(crate) struct Slot {
     inside: Mutex<Inside>,
     usage: Arc<Usage>,
     reclaim: Arc<Reclaim>,
+    waits: Arc<Waits>,
     /// What the registry calls it now. Only the registry writes it.
     name: Mutex<Option<Arc<str>>>,
     made: Instant,
@@ -41,6 +44,8 @@ struct Inside {
     state: State,
     /// How many inputs there were.
     inputs: u64,
+    /// The highest fence with which a call came. One with a lower fence comes too late.
+    fence: u64,
 }
 
 /// What there is to know about an object without asking it anything.
@@ -63,10 +68,16 @@ enum State {
 
 impl Slot {
     /// Puts an object in a slot. Its place among the objects has been taken from `usage`, and is given back at the end.
-    pub(crate) fn new(id: Uuid, object: AnyObject, usage: Arc<Usage>, reclaim: Arc<Reclaim>) -> Self {
+    pub(crate) fn new(
+        id: Uuid,
+        object: AnyObject,
+        usage: Arc<Usage>,
+        reclaim: Arc<Reclaim>,
+        waits: Arc<Waits>,
+    ) -> Self {
         usage.add_bytes(object.bytes());
         let kind = object.kind();
-        let inside = Mutex::new(Inside { state: State::Live(object), inputs: 0 });
+        let inside = Mutex::new(Inside { state: State::Live(object), inputs: 0, fence: 0 });
         Self {
             kind,
             id,
@@ -74,6 +85,7 @@ impl Slot {
             inside,
             usage,
             reclaim,
+            waits,
             name: Mutex::new(None),
             made: Instant::now(),
         }
@@ -111,7 +123,19 @@ impl Slot {
 
     /// Does one thing with the object, alone with it.
     pub(crate) fn enter<R>(&self, act: impl FnOnce(&mut AnyObject) -> R) -> Result<R, Refusal> {
+        self.enter_fenced(0, act)
+    }
+
+    /// The same for somebody who comes with a fence, unless a later one has been seen here. 0 is none.
+    #[inline]
+    pub(crate) fn enter_fenced<R>(&self, fence: u64, act: impl FnOnce(&mut AnyObject) -> R) -> Result<R, Refusal> {
         let mut inside = self.inside.lock();
+        if fence != 0 {
+            if fence < inside.fence {
+                return Err(stale(fence, inside.fence));
+            }
+            inside.fence = fence;
+        }
         inside.inputs += 1;
         let object = match &mut inside.state {
             State::Live(object) => object,
@@ -129,8 +153,10 @@ impl Slot {
                 let fault = message_of(&*panic);
                 self.usage.exchange_bytes(before, 0);
                 let refusal = poisoned(&fault);
+                let waiting = waiting_at(object);
                 inside.state = State::Poisoned(fault);
                 drop(inside);
+                self.waits.refuse(waiting, &refusal);
                 tracing::error!(kind = self.kind, %refusal, "an object panicked and is poisoned");
                 Err(refusal)
             }
@@ -140,7 +166,24 @@ impl Slot {
     /// Ends the object for everyone.
     pub(crate) fn delete(&self) {
         let was = std::mem::replace(&mut self.inside.lock().state, State::Deleted);
+        if let State::Live(object) = &was {
+            self.waits.refuse(waiting_at(object), &deleted());
+        }
         self.bury(was);
+    }
+
+    /// Whether somebody who asks for an object with this encoded spec may have this one.
+    pub(crate) fn admits(&self, spec: &[u8]) -> Result<(), Refusal> {
+        match &self.inside.lock().state {
+            State::Live(object) => object.admits(spec),
+            State::Poisoned(fault) => Err(poisoned(fault)),
+            State::Deleted => Err(deleted()),
+        }
+    }
+
+    /// Whether a session holds something of the object, or waits at it.
+    pub(crate) fn involves(&self, session: SessionId) -> bool {
+        matches!(&self.inside.lock().state, State::Live(object) if object.involves(session))
     }
 
     /// Notes that a request is about to put a reference to another object into this one's data.
@@ -241,6 +284,23 @@ impl Drop for Held {
     }
 }
 
+/// The calls that wait at an object, as far as one that panicked can tell.
+fn waiting_at(object: &AnyObject) -> Vec<CallId> {
+    let mut calls = Vec::new();
+    // What it has shown until it panics once more is better than nothing.
+    let _ = catch_unwind(AssertUnwindSafe(|| object.visit_waiting(&mut |call| calls.push(call))));
+    calls
+}
+
+#[cold]
+fn stale(fence: u64, seen: u64) -> Refusal {
+    let problem = format!(
+        "the call comes with the fence {fence}, and one with {seen} came before: what {fence} was granted with has passed to \
+         somebody else"
+    );
+    Refusal::new(Reason::StaleFence, problem)
+}
+
 fn deleted() -> Refusal {
     Refusal::new(Reason::UnknownObject, "the object was deleted: open it again")
 }
@@ -270,12 +330,12 @@ mod tests {
     use holdfast_proto::{Datum, DictGetRequest, DictSetRequest, dict};
     use prost::Message;
 
-    fn ask<R: Request>(engine: &Engine, slot: &Slot, request: &R) -> Answer<AnyReply> {
+    fn ask<R: Request>(engine: &Engine, slot: &Arc<Slot>, request: &R) -> Answer<AnyReply> {
         let op = AnyOp::decode(R::KIND, R::OP, &request.encode_to_vec()).unwrap();
-        engine.apply(slot, SessionId([1; 16]), op).1
+        engine.ask(slot, SessionId([1; 16]), op).1
     }
 
-    fn set(engine: &Engine, slot: &Slot) -> Answer<AnyReply> {
+    fn set(engine: &Engine, slot: &Arc<Slot>) -> Answer<AnyReply> {
         let request = DictSetRequest { key: Some(Datum::Integer(1)), value: Some(Datum::from(&*"x".repeat(1000))) };
         ask(engine, slot, &request)
     }
@@ -294,7 +354,8 @@ mod tests {
         // In the middle of a change, after which nobody can tell what is in it.
         let grow = |object: &mut AnyObject| {
             let session = SessionId([1; 16]);
-            let mut turn = Turn { index: 9, session, page_bytes: 1000, room: Room::new(1 << 20, "object_bytes") };
+            let room = Room::new(1 << 20, "object_bytes");
+            let mut turn = Turn::new(9, CallId { session, number: 1 }, 1000, room);
             let request = DictSetRequest { key: Some(Datum::Integer(2)), value: Some(Datum::from(&*"y".repeat(5000))) };
             let op = AnyOp::decode(DictSetRequest::KIND, DictSetRequest::OP, &request.encode_to_vec()).unwrap();
             assert!(matches!(object.apply(op, &mut turn), Answer::Done(_)));
@@ -311,7 +372,7 @@ mod tests {
             assert_eq!(refusal.why(), Reason::Poisoned);
             assert!(refusal.message.contains("a fault of the test's own"), "{}", refusal.message);
         }
-        engine.leave(&victim, SessionId([1; 16]), Ended::Lost);
+        engine.leave(&victim, SessionId([1; 16]), Ended::Lost, &Arc::default());
         // Others notice nothing.
         assert!(matches!(ask(&engine, &other, &get), Answer::Done(_)));
         assert!(matches!(set(&engine, &other), Answer::Done(_)));

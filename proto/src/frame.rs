@@ -14,7 +14,9 @@ use prost::Message;
 
 use crate::fields::{Fields, LENGTH_DELIMITED, VARINT, Wrong, key};
 use crate::ops::{Response, Writer, Written};
-use crate::{ClientFrame, Goodbye, Hello, Refusal, Reply, ServerFrame, Welcome, reply, server_frame};
+use crate::{
+    Call, ClientFrame, Goodbye, Hello, Refusal, Reply, ServerFrame, Welcome, client_frame, reply, server_frame,
+};
 
 pub use deframer::Deframer;
 use short_reply::put_short_reply;
@@ -34,6 +36,7 @@ const CALL_SEQUENCE: u32 = 1;
 const CALL_HANDLE: u32 = 2;
 const CALL_OP: u32 = 3;
 const CALL_REQUEST: u32 = 4;
+const CALL_FENCE: u32 = 5;
 
 const SERVER_WELCOME: u32 = 1;
 const SERVER_REPLY: u32 = 2;
@@ -44,6 +47,7 @@ const REPLY_INDEX: u32 = 2;
 const REPLY_RESPONSE: u32 = 3;
 const REPLY_REFUSAL: u32 = 4;
 const REPLY_DELIVERED: u32 = 5;
+const REPLY_ACKNOWLEDGE: u32 = 6;
 
 /// Why a stream cannot be read on: the peer broke the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +99,8 @@ pub struct CallFrame<'a> {
     pub op: u32,
     /// As in `Call`.
     pub request: &'a [u8],
+    /// As in `Call`.
+    pub fence: u64,
 }
 
 /// A frame of the manager, as it lies in the buffer.
@@ -119,11 +125,20 @@ pub struct ReplyFrame<'a> {
     pub result: Result<&'a [u8], Refusal>,
     /// As in `Reply`.
     pub delivered: Vec<u32>,
+    /// As in `Reply`.
+    pub acknowledge: bool,
 }
 
 /// Appends a call with its length prefix.
 pub fn put_call<M: Message>(out: &mut BytesMut, received: u64, sequence: u64, handle: u32, op: u32, request: &M) {
     put_sized_call(out, received, sequence, handle, op, request, request.encoded_len());
+}
+
+/// As [`put_call`], with a fence.
+pub fn put_fenced_call<M: Message>(out: &mut BytesMut, received: u64, call: CallFrame<'_>, request: &M) {
+    let CallFrame { sequence, handle, op, fence, .. } = call;
+    let call = Call { sequence, handle, op, request: request.encode_to_vec().into(), fence };
+    put_client(out, &ClientFrame { received, frame: Some(client_frame::Frame::Call(call)) });
 }
 
 /// As [`put_call`], for one who knows already that the request has `request_len` bytes.
@@ -189,18 +204,20 @@ impl Writer for PutResponse<'_> {
     }
 }
 
-/// Appends the answer to a call that was applied, and whose response has references in it, with its length prefix.
-pub fn put_response_with_references<R: Response>(
+/// Appends the answer to a call that was applied, and whose response has references in it, or is to be acknowledged, with its
+/// length prefix.
+pub fn put_special_response<R: Response>(
     out: &mut BytesMut,
     sequence: u64,
     index: u64,
     response: &R,
     delivered: Vec<u32>,
+    acknowledge: bool,
 ) {
     let mut body = BytesMut::with_capacity(response.encoded_len());
     response.encode(&mut body);
     let result = Some(reply::Result::Response(body.freeze()));
-    let reply = Reply { sequence, index, result, delivered };
+    let reply = Reply { sequence, index, result, delivered, acknowledge };
     put_server(out, &ServerFrame { frame: Some(server_frame::Frame::Reply(reply)) });
 }
 
@@ -275,7 +292,7 @@ pub fn read_plain_call(message: &[u8]) -> Option<(u64, CallFrame<'_>)> {
     if !fields.passes(key(CALL_REQUEST, LENGTH_DELIMITED)) {
         return None;
     }
-    Some((received, CallFrame { sequence, handle, op, request: fields.last_bytes()? }))
+    Some((received, CallFrame { sequence, handle, op, request: fields.last_bytes()?, fence: 0 }))
 }
 
 #[inline(never)]
@@ -306,6 +323,7 @@ fn read_call(message: &[u8]) -> Result<CallFrame<'_>, Wrong> {
     const HANDLE_KEY: u64 = key(CALL_HANDLE, VARINT) as u64;
     const OP_KEY: u64 = key(CALL_OP, VARINT) as u64;
     const REQUEST_KEY: u64 = key(CALL_REQUEST, LENGTH_DELIMITED) as u64;
+    const FENCE_KEY: u64 = key(CALL_FENCE, VARINT) as u64;
     let mut call = CallFrame::default();
     let mut fields = Fields::new(message);
     while let Some(key) = fields.key()? {
@@ -315,7 +333,8 @@ fn read_call(message: &[u8]) -> Result<CallFrame<'_>, Wrong> {
             HANDLE_KEY => call.handle = fields.varint()? as u32,
             OP_KEY => call.op = fields.varint()? as u32,
             REQUEST_KEY => call.request = fields.bytes()?,
-            other => fields.skip(other, CALL_REQUEST)?,
+            FENCE_KEY => call.fence = fields.varint()?,
+            other => fields.skip(other, CALL_FENCE)?,
         }
     }
     Ok(call)
@@ -358,6 +377,7 @@ fn read_plain_reply(message: &[u8]) -> Option<ReplyFrame<'_>> {
         index,
         result: Ok(response),
         delivered: Vec::new(),
+        acknowledge: false,
     })
 }
 
@@ -368,7 +388,8 @@ fn read_reply(message: &[u8]) -> Result<ReplyFrame<'_>, Wrong> {
     const REFUSAL_KEY: u64 = key(REPLY_REFUSAL, LENGTH_DELIMITED) as u64;
     const DELIVERED_KEY: u64 = key(REPLY_DELIVERED, LENGTH_DELIMITED) as u64;
     const ONE_DELIVERED_KEY: u64 = key(REPLY_DELIVERED, VARINT) as u64;
-    let (mut sequence, mut index, mut result, mut delivered) = (0, 0, None, Vec::new());
+    const ACKNOWLEDGE_KEY: u64 = key(REPLY_ACKNOWLEDGE, VARINT) as u64;
+    let (mut sequence, mut index, mut result, mut delivered, mut acknowledge) = (0, 0, None, Vec::new(), false);
     let mut fields = Fields::new(message);
     while let Some(key) = fields.key()? {
         match key {
@@ -384,11 +405,12 @@ fn read_reply(message: &[u8]) -> Result<ReplyFrame<'_>, Wrong> {
                 }
             }
             ONE_DELIVERED_KEY => delivered.push(fields.varint()? as u32),
-            other => fields.skip(other, REPLY_DELIVERED)?,
+            ACKNOWLEDGE_KEY => acknowledge = fields.varint()? != 0,
+            other => fields.skip(other, REPLY_ACKNOWLEDGE)?,
         }
     }
     let result = result.ok_or("a reply has no result")?;
-    Ok(ReplyFrame { sequence, index, result, delivered })
+    Ok(ReplyFrame { sequence, index, result, delivered, acknowledge })
 }
 
 /// The messages in a frame that are not on the path of a call are read by prost.

@@ -47,6 +47,8 @@ pub const OBJECT_BINARY_METADATA: &str = "holdfast-object-bin";
 
 /// The metadata key of a unary call under which the handle of the object is given, in decimal.
 pub const HANDLE_METADATA: &str = "holdfast-handle";
+/// The metadata of a unary call that comes with a fence: a number in decimal. See `Call.fence`.
+pub const FENCE_METADATA: &str = "holdfast-fence";
 
 /// The metadata key under which a unary call is told its index, in decimal, among the trailers.
 pub const INDEX_METADATA: &str = "holdfast-index";

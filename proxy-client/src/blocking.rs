@@ -31,3 +31,12 @@ pub type Value<T> = crate::proxy::Value<T, threads::Blocking>;
 
 /// A shared object of any kind: see [`proxy::Reference`](crate::proxy::Reference).
 pub type Reference = crate::proxy::Reference<threads::Blocking>;
+
+/// A shared lock: see [`proxy::Lock`](crate::proxy::Lock).
+pub type Lock = crate::proxy::Lock<threads::Blocking>;
+
+/// A shared lock that its holder may take again: see [`proxy::RLock`](crate::proxy::RLock).
+pub type RLock = crate::proxy::RLock<threads::Blocking>;
+
+/// Holds a shared lock until it is dropped: see [`proxy::LockGuard`](crate::proxy::LockGuard).
+pub type LockGuard = crate::proxy::LockGuard<threads::Blocking>;

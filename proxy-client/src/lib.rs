@@ -44,6 +44,7 @@ mod codec;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod fence;
 mod options;
 mod owner;
 pub mod proxy;
@@ -54,11 +55,14 @@ pub use codec::CodecError;
 #[cfg(feature = "embedded")]
 pub use embedded::init;
 pub use error::{ConnectError, Error, Result};
+pub use fence::Fence;
 pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
-pub use proxy::{Description, Kind, Limit, Listed, Status, UnknownKind};
+pub use proxy::{
+    Abandoned, Description, Holding, Kind, Limit, Listed, LockState, OnClose, OnLoss, Status, UnknownKind,
+};
 pub use session::tasks::Call;
 pub use token::Token;
 
@@ -85,3 +89,12 @@ pub type Value<T> = proxy::Value<T, session::tasks::Async>;
 
 /// A shared object of any kind, for async programs: see [`proxy::Reference`].
 pub type Reference = proxy::Reference<session::tasks::Async>;
+
+/// A shared lock, for async programs: see [`proxy::Lock`].
+pub type Lock = proxy::Lock<session::tasks::Async>;
+
+/// A shared lock that its holder may take again, for async programs: see [`proxy::RLock`].
+pub type RLock = proxy::RLock<session::tasks::Async>;
+
+/// Holds a shared lock until it is dropped, for async programs: see [`proxy::LockGuard`].
+pub type LockGuard = proxy::LockGuard<session::tasks::Async>;

@@ -6,8 +6,10 @@
 
 mod array;
 mod dict;
+mod holding;
 mod list;
 mod listing;
+mod lock;
 mod manager;
 mod namespace;
 mod reference;
@@ -17,12 +19,14 @@ mod value;
 
 pub use array::{Array, Element, ElementSwap, Number, SetSlice, Slice};
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
+pub use holding::{Abandoned, Holding, OnClose, OnLoss};
 pub use list::{Extend, GetSlice, List};
 pub use listing::{Describe, Description, Kind, Listed, Names, UnknownKind};
+pub use lock::{Acquire, Lock, LockGuard, LockState, RLock, TryAcquire};
 pub use manager::{Limit, Manager, Open, Status};
 pub use namespace::Namespace;
 pub use reference::{Proxy, Reference};
-pub use remote::{Chunked, Paged, Single, Tokens};
+pub use remote::{Chunked, Grant, Paged, Single, Tokens};
 pub use set::{Set, SetComparison};
 pub use value::Value;
 

@@ -17,8 +17,10 @@ mod tls;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
 
@@ -54,6 +56,8 @@ pub(crate) struct Reply {
     pub(crate) body: Body,
     /// The handles of the references in it, each to be given back as often as it is here.
     pub(crate) delivered: Box<[u32]>,
+    /// The object is to be told that the caller has it.
+    pub(crate) acknowledge: bool,
 }
 
 /// One or more calls, made one after the other, that together give one result.
@@ -66,6 +70,12 @@ pub trait Exchange: Unpin {
     /// Writes the next call.
     #[doc(hidden)]
     fn ask(&mut self, asking: Asking<'_>) -> Result<()>;
+
+    /// Whether its calls may wait for what others do.
+    #[doc(hidden)]
+    fn may_wait(&self) -> bool {
+        false
+    }
 
     /// Takes the reply to it.
     #[doc(hidden)]
@@ -98,9 +108,22 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
     /// What a call gives: a future in the async library, the result itself in the blocking one.
     type Output<E: Exchange>;
 
+    /// The thread or task that this is: a number that no other has which lives.
+    #[doc(hidden)]
+    fn actor() -> u64;
+
     /// Runs an exchange. `timeout` is for each of its calls.
     #[doc(hidden)]
     fn run<E: Exchange>(session: &Arc<Self::Session>, timeout: Option<Duration>, exchange: E) -> Self::Output<E>;
+}
+
+/// A number that no other thread of this process has.
+pub(crate) fn this_thread() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+    NUMBER.with(|number| *number)
 }
 
 /// What proxies need of a session, however it is driven.
@@ -108,6 +131,9 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
 pub trait SessionLike: Send + Sync + 'static {
     /// Gives a handle back, without waiting for anything.
     fn close_handle(&self, handle: u32);
+    /// Makes a call, without waiting for what comes of it.
+    #[doc(hidden)]
+    fn cast<R: Request>(&self, handle: u32, request: &R);
     /// Who is at the other end.
     #[doc(hidden)]
     fn peer(&self) -> PeerInfo;

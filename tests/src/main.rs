@@ -26,6 +26,7 @@ fn main() {
         ["serve", folder, listen, ref limits @ ..] => serve(folder.into(), listen, limits),
         ["add", name, count] => add(name, count.parse().unwrap()),
         ["hold", objects] => hold(objects.parse().unwrap()),
+        ["lock", name] => lock(name),
         ["share"] => share(),
         ["take", token] => take(token),
         ["litter", seed] => litter(seed.parse().unwrap()),
@@ -46,6 +47,15 @@ fn main() {
 fn say(what: impl std::fmt::Display) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{what}").and_then(|()| stdout.flush());
+}
+
+/// Takes a lock, and holds it until the test is over.
+fn lock(name: &str) {
+    let manager = Manager::connect_default().unwrap();
+    let guard = manager.lock(name).unwrap().acquire().unwrap();
+    say("ready");
+    while hear().is_some() {}
+    drop(guard);
 }
 
 /// The next line from the test. `None` when the test is over.

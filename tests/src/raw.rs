@@ -306,7 +306,7 @@ impl Stream {
     /// Sends a call of any op with any request, with the next sequence number.
     pub async fn call_as(&mut self, handle: u32, op: u32, request: impl Into<Bytes>) -> u64 {
         self.sequence += 1;
-        let call = Call { sequence: self.sequence, handle, op, request: request.into() };
+        let call = Call { sequence: self.sequence, handle, op, request: request.into(), fence: 0 };
         self.say(self.received, Some(client_frame::Frame::Call(call))).await;
         self.sequence
     }

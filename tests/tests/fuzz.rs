@@ -123,7 +123,8 @@ fn server_frame(source: &mut Source) -> ServerFrame {
             };
             let delivered = (0..source.below(3)).map(|_| source.choice() as u32).collect();
             let (sequence, index) = (source.choice() >> source.below(64), source.choice() >> source.below(64));
-            server_frame::Frame::Reply(Reply { sequence, index, result: Some(result), delivered })
+            let acknowledge = source.below(4) == 0;
+            server_frame::Frame::Reply(Reply { sequence, index, result: Some(result), delivered, acknowledge })
         }
     };
     ServerFrame { frame: Some(frame) }
@@ -142,6 +143,7 @@ fn server_message(from: FromServer<'_>) -> ServerFrame {
                 Err(refusal) => reply::Result::Refusal(refusal),
             }),
             delivered: reply.delivered,
+            acknowledge: reply.acknowledge,
         }),
     };
     ServerFrame { frame: Some(frame) }
@@ -251,7 +253,7 @@ fn ops_of_all_kinds_and_what_they_do_to_objects() {
             index += 1;
             let before = (object.bytes(), object.elements());
             let room = Room::new(ROOM.saturating_sub(before.0), "object_bytes");
-            let mut turn = Turn { index, session: SessionId([1; 16]), page_bytes: 1000, room };
+            let mut turn = Turn::new(index, CallId { session: SessionId([1; 16]), number: index }, 1000, room);
             if let Answer::Refused(refusal) = object.apply(op, &mut turn) {
                 assert!(!refusal.message.is_empty());
                 assert_eq!((object.bytes(), object.elements()), before, "{}", refusal.message);

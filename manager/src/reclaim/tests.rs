@@ -28,14 +28,14 @@ fn refer(engine: &Engine, from: &Held, key: i64, to: &Held) {
     from.will_refer();
     let value = Some(Datum::Reference(to.to_reference()));
     let set = DictSetRequest { key: Some(Datum::Integer(key)), value };
-    let (_, answer) = engine.apply(from, SESSION, AnyOp::Dict(dict::Op::Set(set)));
+    let (_, answer) = engine.ask(from, SESSION, AnyOp::Dict(dict::Op::Set(set)));
     assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
 }
 
 /// What `from` refers to under `key`.
 fn follow(engine: &Engine, from: &Held, key: i64) -> Option<Held> {
     let get = DictGetRequest { key: Some(Datum::Integer(key)) };
-    let (_, answer) = engine.apply(from, SESSION, AnyOp::Dict(dict::Op::Get(get)));
+    let (_, answer) = engine.ask(from, SESSION, AnyOp::Dict(dict::Op::Get(get)));
     let Answer::Done(AnyReply::Dict(dict::Reply::Get(response))) = answer else { panic!("{answer:?}") };
     match response.value {
         Some(Datum::Reference(reference)) => Some(Held::from(reference.target::<Slot>().unwrap())),
@@ -46,7 +46,7 @@ fn follow(engine: &Engine, from: &Held, key: i64) -> Option<Held> {
 
 fn forget(engine: &Engine, from: &Held, key: i64) {
     let pop = DictPopRequest { key: Some(Datum::Integer(key)), default: Some(Datum::Null) };
-    let (_, answer) = engine.apply(from, SESSION, AnyOp::Dict(dict::Op::Pop(pop)));
+    let (_, answer) = engine.ask(from, SESSION, AnyOp::Dict(dict::Op::Pop(pop)));
     assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
 }
 
@@ -111,7 +111,7 @@ fn a_cycle_that_holds_a_large_object_gives_back_its_bytes() {
     refer(&engine, &other, 0, &one);
     let value = Some(Datum::Bytes(vec![7; 3 << 20].into()));
     let set = DictSetRequest { key: Some(Datum::Integer(1)), value };
-    let _ = engine.apply(&one, SESSION, AnyOp::Dict(dict::Op::Set(set)));
+    let _ = engine.ask(&one, SESSION, AnyOp::Dict(dict::Op::Set(set)));
     assert!(engine.usage().bytes() > 3 << 20);
     drop((one, other));
     wait_for(&engine, 0);

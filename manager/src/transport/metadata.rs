@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use holdfast_proto::{HANDLE_METADATA, OBJECT_BINARY_METADATA, OBJECT_METADATA, Reason, Refusal, TOKEN_METADATA};
+use holdfast_proto::{
+    FENCE_METADATA, HANDLE_METADATA, OBJECT_BINARY_METADATA, OBJECT_METADATA, Reason, Refusal, TOKEN_METADATA,
+};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::rpc::Target;
@@ -81,6 +83,14 @@ fn percent_encoded(value: &HeaderValue) -> Option<Target> {
         });
     }
     String::from_utf8(name).ok().map(Target::Name)
+}
+
+/// The fence with which a unary call comes; 0 if with none. Refused: `MALFORMED`.
+pub(super) fn fence(headers: &HeaderMap) -> Result<u64, Refusal> {
+    let Some(value) = headers.get(FENCE_METADATA) else { return Ok(0) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let fence = digits.and_then(|digits| digits.parse().ok());
+    fence.ok_or_else(|| malformed(format!("the metadata {FENCE_METADATA} cannot be read: it is a number in decimal")))
 }
 
 /// How long the client waits for the answer, if it says so. Refused: `MALFORMED`.

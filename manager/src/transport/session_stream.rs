@@ -57,7 +57,7 @@ struct Count {
     sequence: u64,
     /// How many replies the client said it has received.
     received: u64,
-    /// How many replies were made. All calls are answered at once, so this is how many calls came.
+    /// How many replies were made: as many as calls came, but for those that wait.
     replied: u64,
 }
 
@@ -111,8 +111,8 @@ impl SessionStream {
         // All that has come, although it may be more than one turn's worth. What the client must read first to make room
         // for its reply stays unanswered: the end cannot wait for a client that does not read.
         let mut before = None;
-        while matches!(self.state, State::Silent | State::Open) && before != Some(self.count.replied) {
-            before = Some(self.count.replied);
+        while matches!(self.state, State::Silent | State::Open) && before != Some(self.count.sequence) {
+            before = Some(self.count.sequence);
             if self.poll_frames(cx, session).is_err() {
                 return;
             }
@@ -140,6 +140,7 @@ impl SessionStream {
         let (Some(grace), Some((forgotten, replies))) = (&self.grace, self.outbox.take_kept()) else { return };
         let store = session.store().clone();
         if let Some(session) = session.take() {
+            session.waiting().set_waker(None);
             tracing::debug!(session = %session.id(), "a session lost its connection");
             let Count { sequence, received, replied } = self.count;
             let detached = Detached { session, sequence, received, replied, forgotten, replies };
@@ -176,7 +177,7 @@ impl SessionStream {
                 cx.waker().wake_by_ref();
                 break;
             }
-            match self.handle_next(session) {
+            match self.handle_next(cx, session) {
                 Ok(true) => frames += 1,
                 Ok(false) => match self.recv.poll_data(cx) {
                     Poll::Ready(Some(chunk)) => {
@@ -190,9 +191,26 @@ impl SessionStream {
                 Err(status) => self.end(status),
             }
         }
+        self.put_answers(cx, session)?;
         // Nothing waits for the result: what cannot leave now is tried again when there is room.
         let _ = self.poll_flush(cx)?;
         self.outbox.shrink();
+        Ok(())
+    }
+
+    /// Replies to calls that waited, until none is left, the client must read first, or others must have their turn.
+    fn put_answers(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Result<(), h2::Error> {
+        let State::Open = self.state else { return Ok(()) };
+        let Some(session) = session.get() else { return Ok(()) };
+        for _ in 0..FRAMES_AT_ONCE {
+            if self.outbox.len() >= self.limits.outbound_bytes && self.poll_flush(cx)?.is_pending() {
+                return Ok(());
+            }
+            let Some(answered) = session.waiting().next_answer() else { return Ok(()) };
+            session.put_answer(answered, self.outbox.frames());
+            self.count.replied += 1;
+        }
+        cx.waker().wake_by_ref();
         Ok(())
     }
 
@@ -203,9 +221,9 @@ impl SessionStream {
     }
 
     /// Handles the next whole frame, if one has come. An error ends the stream.
-    fn handle_next(&mut self, session: &mut SessionCell) -> Result<bool, Status> {
+    fn handle_next(&mut self, cx: &Context<'_>, session: &mut SessionCell) -> Result<bool, Status> {
         let Some(message) = self.deframer.next().map_err(broken)? else { return Ok(false) };
-        let limit = self.limits.calls_in_flight;
+        let limit = u64::from(self.limits.calls_in_flight) + self.limits.session_waiters as u64;
         // What nearly every frame is.
         if let State::Open = self.state
             && let Some((received, call)) = frame::read_plain_call(message)
@@ -213,7 +231,7 @@ impl SessionStream {
             self.count.note_received(received)?;
             self.count.note_call(&call, limit)?;
             let session = session.get().expect("an open stream has a session");
-            session.call(&call, self.outbox.frames());
+            self.count.replied += u64::from(session.call(&call, self.outbox.frames()));
             return Ok(true);
         }
         let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
@@ -227,14 +245,14 @@ impl SessionStream {
             (State::Open, Some(ClientSays::Call(call))) => {
                 let session = session.get().expect("an open stream has a session");
                 self.count.note_call(&call, limit)?;
-                session.call(&call, self.outbox.frames());
+                self.count.replied += u64::from(session.call(&call, self.outbox.frames()));
             }
             (State::Open, None) => {}
             (State::Open, Some(ClientSays::Goodbye(_))) => {
                 session.get().expect("an open stream has a session").close();
                 self.end(Status::ok(""));
             }
-            (State::Silent, Some(ClientSays::Hello(hello))) => self.handle_hello(&hello, session)?,
+            (State::Silent, Some(ClientSays::Hello(hello))) => self.handle_hello(cx, &hello, session)?,
             (State::Silent, _) => {
                 return Err(Status::failed_precondition("the first frame of a session must be Hello"));
             }
@@ -246,7 +264,7 @@ impl SessionStream {
         Ok(true)
     }
 
-    fn handle_hello(&mut self, hello: &Hello, session: &mut SessionCell) -> Result<(), Status> {
+    fn handle_hello(&mut self, cx: &Context<'_>, hello: &Hello, session: &mut SessionCell) -> Result<(), Status> {
         if hello.protocol != PROTOCOL {
             return Err(Status::failed_precondition(format!(
                 "this manager speaks protocol {PROTOCOL} and the client speaks {}: use a client of the manager's version",
@@ -262,6 +280,7 @@ impl SessionStream {
         let store = session.store().clone();
         let session = session.open().map_err(|refusal| status::of(&refusal, CONNECT_PATH))?;
         let id = session.id();
+        session.waiting().set_waker(Some(cx.waker().clone()));
         tracing::debug!(session = %id, client = hello.name, "a session opened");
         let grace = self.grace.as_ref().filter(|_| hello.resumable);
         let resumption = grace.and_then(|grace| store.resumables.add(session, grace.release.clone()));
@@ -289,6 +308,7 @@ impl SessionStream {
             resumption: resumption.map(|resumption| resumption.to_vec()).unwrap_or_default(),
             grace_ms: grace.map_or(0, |grace| u32::try_from(grace.time.as_millis()).unwrap_or(u32::MAX)),
             calls_received: self.count.sequence,
+            waiting_calls: u32::try_from(limits.session_waiters).unwrap_or(u32::MAX),
         };
         self.say(server_frame::Frame::Welcome(welcome));
     }
@@ -321,7 +341,9 @@ impl SessionStream {
         };
         let resumption = claim.resumption;
         let incarnation = session.store().incarnation;
-        match claimed.ok_or_else(|| over(incarnation)).and_then(|detached| self.resume(*detached, &resumption, session))
+        match claimed
+            .ok_or_else(|| over(incarnation))
+            .and_then(|detached| self.resume(cx, *detached, &resumption, session))
         {
             Ok(()) => self.state = State::Open,
             Err(status) => self.end(status),
@@ -330,7 +352,13 @@ impl SessionStream {
     }
 
     /// Puts a session, and the replies that its client does not have, in the place of what was here. An error ends it.
-    fn resume(&mut self, detached: Detached, resumption: &Resumption, session: &mut SessionCell) -> Result<(), Status> {
+    fn resume(
+        &mut self,
+        cx: &Context<'_>,
+        detached: Detached,
+        resumption: &Resumption,
+        session: &mut SessionCell,
+    ) -> Result<(), Status> {
         let mut count = Count { sequence: detached.sequence, received: detached.received, replied: detached.replied };
         let received = self.count.received;
         count.note_received(received)?;
@@ -338,7 +366,9 @@ impl SessionStream {
         let missing = detached.replies_after(received).ok_or_else(|| over(incarnation))?;
         self.count = count;
         self.be_resumable();
-        let id = session.adopt(detached.session).id();
+        let session = session.adopt(detached.session);
+        session.waiting().set_waker(Some(cx.waker().clone()));
+        let id = session.id();
         tracing::debug!(session = %id, "a session was resumed");
         self.welcome(id, incarnation, Some(resumption));
         self.outbox.frames().unsplit(missing);
@@ -398,19 +428,20 @@ impl Count {
         Ok(())
     }
 
-    /// A call came, and is answered.
+    /// A call came.
     #[inline(always)]
-    fn note_call(&mut self, call: &CallFrame<'_>, limit: u32) -> Result<(), Status> {
+    fn note_call(&mut self, call: &CallFrame<'_>, limit: u64) -> Result<(), Status> {
         if call.sequence != self.sequence + 1 {
             let (last, problem) = (self.sequence, "sequence numbers rise by one");
             return Err(Status::invalid_argument(format!("call {} came after call {last}: {problem}", call.sequence)));
         }
-        if self.replied - self.received >= u64::from(limit) {
-            let problem = format!("more than {limit} calls are unanswered, the limit named calls_in_flight");
+        if self.sequence - self.received >= limit {
+            let problem = format!(
+                "more than {limit} calls are unanswered, the limits calls_in_flight and session_waiters together"
+            );
             return Err(Status::resource_exhausted(problem));
         }
         self.sequence = call.sequence;
-        self.replied += 1;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Calls that come as requests of their own: one request, one response, and a status.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -10,11 +11,13 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, Stream};
+use futures_util::task::AtomicWaker;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{Broken, Deframer, PREFIX};
 use holdfast_proto::{INDEX_METADATA, Reason, Refusal};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
@@ -23,19 +26,25 @@ use super::session_cell::SessionCell;
 use super::status::{self, refuse, trailers};
 use crate::limits::Limits;
 use crate::rpc::{Method, Target};
-use crate::session::too_large;
+use crate::session::{Grant, Session, Unary, UnaryAnswer, too_large};
+use crate::waits::Answered;
 
 /// A request of no more bytes is taken in whatever else is on its way: large calls must not keep small ones out, since what
 /// frees something is small.
 const SMALL: usize = 16 << 10;
 
-/// The unary calls of one connection that are being received or answered, polled by the task of that connection.
+/// The unary calls of one connection that are being received or answered, or wait, polled by the task of that connection.
 ///
 /// - A call is applied once, when its request is whole, which most are when they are first looked at.
+/// - A call that waits is withdrawn when its client cancels it or its deadline passes. What a call was granted whose response
+///   cannot be handed to the connection any more is taken back.
 /// - While responses of more than the limit wait to be read, no request is read on, so flow control stops the client.
 /// - A request counts against a limit of the connection while it is being received.
 pub(super) struct Calls {
     receiving: FuturesUnordered<Receiving>,
+    waiting: FuturesUnordered<WaitingCall>,
+    /// Where the answers to those that wait are put, by their numbers.
+    letters: HashMap<u64, Arc<Letter>>,
     sending: FuturesUnordered<Sending>,
     /// Bytes of requests that are not whole.
     inbound: Arc<AtomicUsize>,
@@ -48,14 +57,18 @@ pub(super) struct Calls {
 struct Call {
     method: Method,
     target: Target,
+    fence: u64,
     path: String,
     respond: SendResponse<Bytes>,
+    deadline: Option<Instant>,
 }
 
 impl Calls {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self {
             receiving: FuturesUnordered::new(),
+            waiting: FuturesUnordered::new(),
+            letters: HashMap::new(),
             sending: FuturesUnordered::new(),
             inbound: Arc::default(),
             outbound: Arc::default(),
@@ -65,7 +78,7 @@ impl Calls {
 
     /// Whether no call is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.receiving.is_empty() && self.sending.is_empty()
+        self.receiving.is_empty() && self.waiting.is_empty() && self.sending.is_empty()
     }
 
     /// Takes in a request, and answers it if it is whole.
@@ -80,7 +93,7 @@ impl Calls {
         if !self.is_full()
             && let Poll::Ready(received) = Pin::new(&mut receiving).poll(cx)
         {
-            self.answer(received, session);
+            self.apply(cx, received, session);
         } else {
             self.receiving.push(receiving);
         }
@@ -89,19 +102,66 @@ impl Calls {
     /// Does all that can be done now.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) {
         while !self.is_empty() {
-            while let Poll::Ready(Some(())) = Pin::new(&mut self.sending).poll_next(cx) {}
+            while let Poll::Ready(Some(Sent { grant, is_sent })) = Pin::new(&mut self.sending).poll_next(cx) {
+                settle(session, grant, is_sent);
+            }
             if self.is_full() {
                 return;
             }
+            let answered = self.poll_waiting(cx, session);
             match Pin::new(&mut self.receiving).poll_next(cx) {
-                Poll::Ready(Some(received)) => self.answer(received, session),
+                Poll::Ready(Some(received)) => self.apply(cx, received, session),
+                Poll::Ready(None) | Poll::Pending if answered => {}
                 Poll::Ready(None) | Poll::Pending => return,
             }
         }
     }
 
-    /// Refuses every call whose request is not whole.
+    /// Answers one call that waited, or ends its wait. Whether there was one.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> bool {
+        if let Some(session) = session.get() {
+            while let Some(answered) = session.waiting().next_unary_answer() {
+                if let Some(letter) = self.letters.remove(&answered.number) {
+                    letter.put(answered);
+                }
+            }
+        }
+        let Poll::Ready(Some(WaitOver { mut call, grant, why })) = Pin::new(&mut self.waiting).poll_next(cx) else {
+            return false;
+        };
+        self.letters.remove(&grant.number());
+        // A session that has ended has ended all its waits, and took back what they were granted.
+        let Some(session) = session.get() else {
+            refuse(
+                &mut call.respond,
+                Status::unavailable("the session of the connection has ended, and the call with it"),
+            );
+            return true;
+        };
+        match why {
+            Over::Answered(answered) => {
+                let mut response = BytesMut::zeroed(PREFIX);
+                let answer = session.put_unary_answer(answered, &mut response);
+                self.respond(session, call, answer, response);
+            }
+            Over::Gone => session.cancel_unary(&grant),
+            Over::Late => {
+                session.cancel_unary(&grant);
+                let problem = "the deadline passed while the call waited: it was withdrawn, and granted nothing";
+                refuse(&mut call.respond, Status::deadline_exceeded(problem));
+            }
+        }
+        true
+    }
+
+    /// Refuses every call whose request is not whole, and those that wait.
     pub(super) fn refuse_rest(&mut self, status: &Status) {
+        for mut waiting in mem::take(&mut self.waiting) {
+            if let Some((call, _)) = &mut waiting.call {
+                refuse(&mut call.respond, status.clone());
+            }
+        }
+        self.letters.clear();
         for mut receiving in mem::take(&mut self.receiving) {
             if let Some(call) = &mut receiving.call {
                 refuse(&mut call.respond, status.clone());
@@ -114,8 +174,8 @@ impl Calls {
         self.outbound.load(Ordering::Relaxed) >= self.limits.outbound_bytes
     }
 
-    /// Applies a call, and answers it.
-    fn answer(&mut self, received: Received, session: &mut SessionCell) {
+    /// Applies a call, and answers it unless it waits.
+    fn apply(&mut self, cx: &Context<'_>, received: Received, session: &mut SessionCell) {
         let Received { mut call, request, inbound } = received;
         let request = match request {
             Ok(request) => request,
@@ -124,26 +184,37 @@ impl Calls {
             // Nobody waits for an answer.
             Err(Unfit::Gone) => return,
         };
-        let mut response = BytesMut::zeroed(PREFIX);
-        let (index, result) = match session.open() {
-            Ok(session) => session.call_unary(call.method, &call.target, &request, &mut response),
-            Err(refusal) => (0, Err(refusal)),
+        let session = match session.open() {
+            Ok(session) => session,
+            Err(refusal) => return refuse(&mut call.respond, status::of(&refusal, &call.path)),
         };
+        let mut response = BytesMut::zeroed(PREFIX);
+        let unary = session.call_unary(call.method, &call.target, call.fence, &request, &mut response);
         drop((request, inbound));
-        match result {
-            Ok(()) => self.respond(call.respond, response, index),
-            Err(refusal) => {
-                let mut status = status::of(&refusal, &call.path);
-                if index > 0 {
-                    status.metadata_mut().insert(INDEX_METADATA, index.into());
-                }
-                refuse(&mut call.respond, status);
+        match unary {
+            Unary::Answered(answer) => self.respond(session, call, answer, response),
+            Unary::Waits(grant) => {
+                session.waiting().set_waker(Some(cx.waker().clone()));
+                let letter = Arc::<Letter>::default();
+                self.letters.insert(grant.number(), letter.clone());
+                let timer = call.deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+                self.waiting.push(WaitingCall { call: Some((call, grant)), letter, timer });
+                // It has to be polled once to be woken.
+                cx.waker().wake_by_ref();
             }
         }
     }
 
-    /// Sends a response, which begins with room for its prefix.
-    fn respond(&mut self, mut respond: SendResponse<Bytes>, mut response: BytesMut, index: u64) {
+    /// Sends an answer. Its response begins with room for its prefix.
+    fn respond(&mut self, session: &Session, mut call: Call, answer: UnaryAnswer, mut response: BytesMut) {
+        let UnaryAnswer { index, result, grant } = answer;
+        if let Err(refusal) = result {
+            let mut status = status::of(&refusal, &call.path);
+            if index > 0 {
+                status.metadata_mut().insert(INDEX_METADATA, index.into());
+            }
+            return refuse(&mut call.respond, status);
+        }
         // The flag of a compressed message stays zero. Every response is far below 4 GiB.
         let len = u32::try_from(response.len() - PREFIX).expect("a response is smaller than 4 GiB");
         (&mut response[1..PREFIX]).put_u32(len);
@@ -153,13 +224,91 @@ impl Calls {
         }
         let mut head = Response::new(());
         head.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        // Errors mean that the client has reset the stream.
-        let Ok(stream) = respond.send_response(head, false) else { return };
-        let mut sending = Sending { stream, response: response.freeze(), trailers, outbound: None };
-        if !sending.send_at_once() {
+        let Ok(stream) = call.respond.send_response(head, false) else {
+            // The client has reset the stream.
+            return settle_in(session, grant, false);
+        };
+        let mut sending = Sending { stream, response: response.freeze(), trailers, outbound: None, grant };
+        if let Some(is_sent) = sending.send_at_once() {
+            settle_in(session, sending.grant.take(), is_sent);
+        } else {
             sending.outbound = Some(Counted::new(&self.outbound, sending.response.len()));
             self.sending.push(sending);
         }
+    }
+}
+
+/// What a call was granted is its client's if its response was handed to the connection, and is taken back if not.
+fn settle(session: &mut SessionCell, grant: Option<Grant>, is_sent: bool) {
+    if let Some(session) = session.get() {
+        settle_in(session, grant, is_sent);
+    }
+}
+
+fn settle_in(session: &Session, grant: Option<Grant>, is_sent: bool) {
+    match grant {
+        Some(grant) if is_sent => session.acknowledge_unary(&grant),
+        Some(grant) => session.cancel_unary(&grant),
+        None => {}
+    }
+}
+
+/// A call that waits.
+struct WaitingCall {
+    /// Until it is over.
+    call: Option<(Call, Grant)>,
+    letter: Arc<Letter>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where the answer to a call that waits is put.
+#[derive(Default)]
+struct Letter {
+    answered: Mutex<Option<Answered>>,
+    waker: AtomicWaker,
+}
+
+impl Letter {
+    fn put(&self, answered: Answered) {
+        *self.answered.lock() = Some(answered);
+        self.waker.wake();
+    }
+}
+
+/// The end of a wait.
+struct WaitOver {
+    call: Call,
+    grant: Grant,
+    why: Over,
+}
+
+enum Over {
+    Answered(Answered),
+    /// The client has given up.
+    Gone,
+    /// The deadline of the RPC has passed.
+    Late,
+}
+
+impl Future for WaitingCall {
+    type Output = WaitOver;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<WaitOver> {
+        let this = &mut *self;
+        this.letter.waker.register(cx.waker());
+        let (call, _) = this.call.as_mut().expect("a wait is over once");
+        let answered = this.letter.answered.lock().take();
+        let why = if let Some(answered) = answered {
+            Over::Answered(answered)
+        } else if call.respond.poll_reset(cx).is_ready() {
+            Over::Gone
+        } else if this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            Over::Late
+        } else {
+            return Poll::Pending;
+        };
+        let (call, grant) = this.call.take().expect("it was just looked at");
+        Poll::Ready(WaitOver { call, grant, why })
     }
 }
 
@@ -223,22 +372,23 @@ impl Receiving {
     fn begin(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, calls: &Calls) -> Option<Self> {
         let (head, recv) = request.into_parts();
         let path = head.uri.path();
-        let (method, target, timeout) = match asks_for(path, &head.headers) {
+        let (method, target, fence, timeout) = match asks_for(path, &head.headers) {
             Ok(asked) => asked,
             Err(refusal) => {
                 refuse(&mut respond, status::of(&refusal, path));
                 return None;
             }
         };
+        // One that no clock can show never comes.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Some(Self {
-            call: Some(Call { method, target, path: path.to_owned(), respond }),
+            call: Some(Call { method, target, fence, path: path.to_owned(), respond, deadline }),
             recv,
             deframer: Deframer::new(calls.limits.value_bytes),
             request: None,
             inbound: Counted::new(&calls.inbound, 0),
             limits: calls.limits.clone(),
-            // One that no clock can show never comes.
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline,
             timer: None,
         })
     }
@@ -320,14 +470,14 @@ impl Future for Receiving {
 }
 
 /// What the head of a request asks for. Refused: `UNKNOWN_OP`, `MALFORMED`.
-fn asks_for(path: &str, headers: &HeaderMap) -> Result<(Method, Target, Option<Duration>), Refusal> {
+fn asks_for(path: &str, headers: &HeaderMap) -> Result<(Method, Target, u64, Option<Duration>), Refusal> {
     let method = Method::find(path)?;
     let target = metadata::target(headers)?;
     if method.is_of_manager() && target != Target::Nothing {
         let problem = "the call is about the manager and about no object: leave out the metadata that name one";
         return Err(Refusal::new(Reason::Malformed, problem));
     }
-    Ok((method, target, metadata::timeout(headers)?))
+    Ok((method, target, metadata::fence(headers)?, metadata::timeout(headers)?))
 }
 
 fn unfit(broken: &Broken, limits: &Limits) -> Unfit {
@@ -355,39 +505,51 @@ struct Sending {
     response: Bytes,
     trailers: HeaderMap,
     outbound: Option<Counted>,
+    grant: Option<Grant>,
+}
+
+/// A response that left, or that nobody waits for.
+struct Sent {
+    grant: Option<Grant>,
+    is_sent: bool,
 }
 
 impl Sending {
-    /// Whether it is all sent, or nobody waits for it.
-    fn send_at_once(&mut self) -> bool {
+    /// Whether it left. `None` if it must be tried again.
+    fn send_at_once(&mut self) -> Option<bool> {
         self.stream.reserve_capacity(self.response.len());
-        self.stream.capacity() >= self.response.len() && {
+        (self.stream.capacity() >= self.response.len()).then(|| {
             let response = mem::take(&mut self.response);
             // Errors mean that the client has reset the stream.
-            let _ = self.stream.send_data(response, false);
-            let _ = self.stream.send_trailers(mem::take(&mut self.trailers));
-            true
-        }
+            self.stream.send_data(response, false).is_ok()
+                && self.stream.send_trailers(mem::take(&mut self.trailers)).is_ok()
+        })
     }
-}
 
-impl Future for Sending {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.send_at_once() {
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            if let Some(is_sent) = self.send_at_once() {
+                return Poll::Ready(is_sent);
+            }
             match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(capacity))) => {
                     let part = capacity.min(self.response.len());
                     let part = self.response.split_to(part);
                     if self.stream.send_data(part, false).is_err() {
-                        return Poll::Ready(());
+                        return Poll::Ready(false);
                     }
                 }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Ready(())
+    }
+}
+
+impl Future for Sending {
+    type Output = Sent;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
+        self.poll_sent(cx).map(|is_sent| Sent { grant: self.grant.take(), is_sent })
     }
 }

@@ -26,14 +26,15 @@ fn a_call_is_written_and_read_as_prost_does() {
                 let request = DictGetRequest { key: Some(crate::Datum::Text("hits".into())) };
                 let mut out = BytesMut::new();
                 put_call(&mut out, received, sequence, small, small, &request);
-                let call = Call { sequence, handle: small, op: small, request: request.encode_to_vec().into() };
+                let call =
+                    Call { sequence, handle: small, op: small, request: request.encode_to_vec().into(), fence: 0 };
                 let frame = ClientFrame { received, frame: Some(Client::Call(call.clone())) };
                 assert_eq!(body(&out), frame.encode_to_vec());
 
                 let read = read_client(body(&out)).unwrap();
                 assert_eq!(read.received, received);
                 let Some(ClientSays::Call(got)) = read.frame else { panic!("a call") };
-                let want = CallFrame { sequence, handle: small, op: small, request: &call.request };
+                let want = CallFrame { sequence, handle: small, op: small, request: &call.request, fence: 0 };
                 assert_eq!(got, want);
             }
         }
@@ -47,7 +48,7 @@ fn a_call_of_any_length_is_written_as_prost_does() {
         let mut out = BytesMut::new();
         put_call(&mut out, u64::MAX, u64::MAX, u32::MAX, u32::MAX, &request);
         let (handle, op) = (u32::MAX, u32::MAX);
-        let call = Call { sequence: u64::MAX, handle, op, request: request.encode_to_vec().into() };
+        let call = Call { sequence: u64::MAX, handle, op, request: request.encode_to_vec().into(), fence: 0 };
         let frame = ClientFrame { received: u64::MAX, frame: Some(Client::Call(call)) };
         assert_eq!(body(&out), frame.encode_to_vec(), "{len} bytes");
     }
@@ -61,20 +62,23 @@ fn a_reply_is_written_and_read_as_prost_does() {
             let mut out = BytesMut::new();
             put_response(&mut out, sequence, index, dict::Reply::Len(len));
             let result = Some(reply::Result::Response(len.encode_to_vec().into()));
-            let frame =
-                ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
+            let frame = ServerFrame {
+                frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![], acknowledge: false })),
+            };
             assert_eq!(body(&out), frame.encode_to_vec());
-            let want = ReplyFrame { sequence, index, result: Ok(&len.encode_to_vec()), delivered: vec![] };
+            let want =
+                ReplyFrame { sequence, index, result: Ok(&len.encode_to_vec()), delivered: vec![], acknowledge: false };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
 
             let refusal = Refusal::new(Reason::MissingKey, "no key \"hits\"");
             let mut out = BytesMut::new();
             put_refusal(&mut out, sequence, index, &refusal);
             let result = Some(reply::Result::Refusal(refusal.clone()));
-            let frame =
-                ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
+            let frame = ServerFrame {
+                frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![], acknowledge: false })),
+            };
             assert_eq!(body(&out), frame.encode_to_vec());
-            let want = ReplyFrame { sequence, index, result: Err(refusal), delivered: vec![] };
+            let want = ReplyFrame { sequence, index, result: Err(refusal), delivered: vec![], acknowledge: false };
             assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
         }
     }
@@ -85,11 +89,11 @@ fn a_reply_says_what_it_delivers() {
     let len = DictLenResponse { len: 5 };
     for delivered in [vec![], vec![1], vec![7, 300, u32::MAX, 7]] {
         let mut out = BytesMut::new();
-        put_response_with_references(&mut out, 3, 4, &dict::Reply::Len(len), delivered.clone());
+        put_special_response(&mut out, 3, 4, &dict::Reply::Len(len), delivered.clone(), true);
         let result = Some(reply::Result::Response(len.encode_to_vec().into()));
-        let reply = Reply { sequence: 3, index: 4, result, delivered: delivered.clone() };
+        let reply = Reply { sequence: 3, index: 4, result, delivered: delivered.clone(), acknowledge: true };
         assert_eq!(body(&out), ServerFrame { frame: Some(Server::Reply(reply)) }.encode_to_vec());
-        let want = ReplyFrame { sequence: 3, index: 4, result: Ok(&len.encode_to_vec()), delivered };
+        let want = ReplyFrame { sequence: 3, index: 4, result: Ok(&len.encode_to_vec()), delivered, acknowledge: true };
         assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
     }
     // One by one: a reply with an empty response and twice the handle 9.
@@ -108,8 +112,9 @@ fn replies_of_all_lengths_are_written_as_prost_does() {
             let mut out = BytesMut::new();
             put_response(&mut out, sequence, index, dict::Reply::Get(response.clone()));
             let result = Some(reply::Result::Response(response.encode_to_vec().into()));
-            let frame =
-                ServerFrame { frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![] })) };
+            let frame = ServerFrame {
+                frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![], acknowledge: false })),
+            };
             assert_eq!(body(&out), frame.encode_to_vec());
         }
     }
@@ -215,14 +220,14 @@ proptest! {
     /// The short way must say what the long way says, also of frames that no encoder writes.
     #[test]
     fn a_plain_call_is_read_as_any_frame_is(
-        (received, sequence, handle, op) in any::<(u64, u64, u32, u32)>(),
+        (received, sequence, handle, op, fence) in any::<(u64, u64, u32, u32, u64)>(),
         small in any::<bool>(),
         request in prop::collection::vec(any::<u8>(), 0..300),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         cut in any::<prop::sample::Index>(),
     ) {
         let (received, sequence) = if small { (received % 200, sequence % 200) } else { (received, sequence) };
-        let call = Call { sequence, handle, op, request: request.into() };
+        let call = Call { sequence, handle, op, request: request.into(), fence: if small { 0 } else { fence } };
         let mut message = ClientFrame { received, frame: Some(Client::Call(call)) }.encode_to_vec();
         for (at, byte) in damage {
             // The fields before the request are the ones that are looked at.

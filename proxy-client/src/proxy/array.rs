@@ -1,21 +1,18 @@
 //! A shared array.
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_proto::{
     ArrayAddRequest, ArrayCompareAndSetRequest, ArrayDescribeRequest, ArrayDescribeResponse, ArrayFillRequest,
     ArrayGetRequest, ArrayGetSliceRequest, ArrayGetSliceResponse, ArraySetRequest, ArraySetSliceRequest,
-    ArraySetSliceResponse, ArraySlice, ArraySpec, Reason, Refusal, array, array_spec,
+    ArraySetSliceResponse, ArraySlice, ArraySpec, Reason, Refusal, array_spec,
 };
 use prost::Message;
 
 use super::dict::{datum, some};
-use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Holds, Paged, Remote, Tokens};
+use super::remote::{Holds, Paged, Remote};
 use super::{Exchange, Mode, Output};
 use crate::error::Result;
 use crate::session::{Asking, Heard, Step};
@@ -40,18 +37,6 @@ pub struct Array<T, M: Mode> {
 
 proxy!(Array<T> in array);
 
-impl<T, M: Mode> Clone for Array<T, M> {
-    fn clone(&self) -> Self {
-        Self { remote: self.remote.clone(), _elements: PhantomData }
-    }
-}
-
-impl<T, M: Mode> fmt::Debug for Array<T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Array").field("remote", &self.remote).finish()
-    }
-}
-
 /// What came of a compare-and-set of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElementSwap<T> {
@@ -64,23 +49,6 @@ pub struct ElementSwap<T> {
 impl<T, M: Mode> Array<T, M> {
     pub(super) fn of(remote: Remote<M>) -> Self {
         Self { remote, _elements: PhantomData }
-    }
-
-    /// The same array, with another time for each call; `None` for as long as it takes.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout), _elements: PhantomData }
-    }
-
-    /// A [`Token`](crate::Token) with which another process can open this array, `uses` times, within `lifetime` (at most a
-    /// day).
-    pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        self.remote.share(array::KIND, uses, lifetime)
-    }
-
-    /// What the manager knows about this array: its name, its size, how many refer to it, its age.
-    pub fn describe(&self) -> M::Output<Describe<M>> {
-        self.remote.describe()
     }
 
     /// How many elements there are. That never changes.

@@ -4,21 +4,19 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::time::Duration;
 
 use holdfast_proto::{
     Datum, DictAddRequest, DictClearRequest, DictCompareAndSetRequest, DictContainsRequest, DictDeleteRequest,
     DictGetManyRequest, DictGetManyResponse, DictGetRequest, DictLenRequest, DictPopItemRequest, DictPopRequest,
-    DictScanRequest, DictScanResponse, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, ScanWhat, dict,
+    DictScanRequest, DictScanResponse, DictSetDefaultRequest, DictSetRequest, DictUpdateRequest, Entry, ScanWhat,
     dict_compare_and_set_request,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{CHUNK_BYTES, Chunked, Holds, Remote, Tokens};
+use super::remote::{CHUNK_BYTES, Chunked, Holds, Remote};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::Result;
@@ -36,37 +34,9 @@ pub struct Dict<K, V, M: Mode> {
 
 proxy!(Dict<K, V> in dict);
 
-impl<K, V, M: Mode> Clone for Dict<K, V, M> {
-    fn clone(&self) -> Self {
-        Self { remote: self.remote.clone(), _entries: PhantomData }
-    }
-}
-
-impl<K, V, M: Mode> fmt::Debug for Dict<K, V, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dict").field("remote", &self.remote).finish()
-    }
-}
-
 impl<K, V, M: Mode> Dict<K, V, M> {
     pub(super) fn of(remote: Remote<M>) -> Self {
         Self { remote, _entries: PhantomData }
-    }
-
-    /// The same dict, with another time for each call; `None` for as long as it takes.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout), _entries: PhantomData }
-    }
-
-    /// A [`Token`](crate::Token) with which another process can open this dict, `uses` times, within `lifetime` (at most a day).
-    pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        self.remote.share(dict::KIND, uses, lifetime)
-    }
-
-    /// What the manager knows about this dict: its name, its size, how many refer to it, its age.
-    pub fn describe(&self) -> M::Output<Describe<M>> {
-        self.remote.describe()
     }
 
     /// How many entries there are.

@@ -5,7 +5,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Bound, RangeBounds};
-use std::time::Duration;
 
 use holdfast_proto::list_get_slice_request::Part;
 use holdfast_proto::{
@@ -13,14 +12,13 @@ use holdfast_proto::{
     ListCountRequest, ListDeleteRequest, ListDeleteSliceRequest, ListEnd, ListExtendRequest, ListGetRequest,
     ListGetSliceRequest, ListGetSliceResponse, ListIndexRequest, ListInsertRequest, ListLenRequest, ListPopRequest,
     ListRemoveRequest, ListRepeatRequest, ListReverseRequest, ListSetRequest, ListSetSliceRequest, ListSlice,
-    ListSortRequest, ListSwapRequest, ListTakeRequest, list,
+    ListSortRequest, ListSwapRequest, ListTakeRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Chunked, Holds, Remote, Tokens};
+use super::remote::{Chunked, Holds, Remote};
 use super::{Exchange, Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::{Error, Result};
@@ -48,37 +46,9 @@ pub struct List<T, M: Mode> {
 
 proxy!(List<T> in list);
 
-impl<T, M: Mode> Clone for List<T, M> {
-    fn clone(&self) -> Self {
-        Self { remote: self.remote.clone(), _elements: PhantomData }
-    }
-}
-
-impl<T, M: Mode> fmt::Debug for List<T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("List").field("remote", &self.remote).finish()
-    }
-}
-
 impl<T, M: Mode> List<T, M> {
     pub(super) fn of(remote: Remote<M>) -> Self {
         Self { remote, _elements: PhantomData }
-    }
-
-    /// The same list, with another time for each call; `None` for as long as it takes.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout), _elements: PhantomData }
-    }
-
-    /// A [`Token`](crate::Token) with which another process can open this list, `uses` times, within `lifetime` (at most a day).
-    pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        self.remote.share(list::KIND, uses, lifetime)
-    }
-
-    /// What the manager knows about this list: its name, its size, how many refer to it, its age.
-    pub fn describe(&self) -> M::Output<Describe<M>> {
-        self.remote.describe()
     }
 
     /// How many elements there are.
@@ -494,7 +464,8 @@ mod tests {
     /// Gives an answer to the reader. `None` if it asks again.
     fn hear(reading: &mut GetSlice<i64, Vec<i64>, ByHand>, answer: &ListGetSliceResponse) -> Option<Result<Vec<i64>>> {
         let buffer = bytes::Bytes::from(answer.encode_to_vec());
-        let reply = Reply { index: 1, body: Body::keep(&buffer, &buffer), delivered: Box::default() };
+        let reply =
+            Reply { index: 1, body: Body::keep(&buffer, &buffer), delivered: Box::default(), acknowledge: false };
         match reading.hear(Heard(reply)) {
             Ok(Step::Again) => None,
             Ok(Step::Done(read)) => Some(Ok(read)),

@@ -12,16 +12,18 @@ use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
     OpenResponse, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec, array,
-    describe_request, dict, list, namespace, set, value,
+    describe_request, dict, list, lock, namespace, set, value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::array::{ask_typecode, check_typecode, spec_of_elements, spec_of_length};
+use super::holding::Holding;
 use super::listing::{Description, Kind, Names};
+use super::lock::spec as lock_spec;
 use super::remote::{Holds, Remote, check_token};
-use super::{Array, Dict, Element, List, Namespace, Output, Set, Value};
+use super::{Array, Dict, Element, List, Lock, Namespace, Output, RLock, Set, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
@@ -302,6 +304,44 @@ impl<M: Mode> Manager<M> {
     /// [`Reason::WrongType`](crate::Reason::WrongType).
     pub fn array_from_token<T: Element>(&self, token: &Token) -> M::Output<Open<M, Array<T, M>>> {
         self.run_checked(self.way_of(token, array::KIND), Array::of, typecode::<T, M>())
+    }
+
+    /// The lock of that name, which is made if there is none. It lives until it is deleted.
+    ///
+    /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
+    pub fn lock(&self, name: &str) -> M::Output<Open<M, Lock<M>>> {
+        self.lock_with(name, Holding::default())
+    }
+
+    /// The same, and what becomes of it when its holder ends.
+    pub fn lock_with(&self, name: &str, holding: Holding) -> M::Output<Open<M, Lock<M>>> {
+        self.open(name, lock::KIND, Ok(lock_spec(false, holding).encode_to_vec().into()), Lock::of)
+    }
+
+    /// A new lock without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_lock(&self) -> M::Output<Open<M, Lock<M>>> {
+        self.create(lock::KIND, Ok(Bytes::new()), Lock::of)
+    }
+
+    /// The lock that a token stands for.
+    pub fn lock_from_token(&self, token: &Token) -> M::Output<Open<M, Lock<M>>> {
+        self.take_up(token, lock::KIND, Lock::of)
+    }
+
+    /// The reentrant lock of that name, as [`lock`](Self::lock).
+    pub fn rlock(&self, name: &str) -> M::Output<Open<M, RLock<M>>> {
+        self.rlock_with(name, Holding::default())
+    }
+
+    /// The same, and what becomes of it when its holder ends.
+    pub fn rlock_with(&self, name: &str, holding: Holding) -> M::Output<Open<M, RLock<M>>> {
+        self.open(name, lock::KIND, Ok(lock_spec(true, holding).encode_to_vec().into()), RLock::of)
+    }
+
+    /// A new reentrant lock without a name, as [`new_lock`](Self::new_lock).
+    pub fn new_rlock(&self) -> M::Output<Open<M, RLock<M>>> {
+        let spec = lock_spec(true, Holding::default()).encode_to_vec();
+        self.create(lock::KIND, Ok(spec.into()), RLock::of)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.

@@ -1,20 +1,16 @@
 //! A shared object with attributes.
 
-use std::fmt;
-use std::time::Duration;
-
 use holdfast_proto::{
     Attribute, Datum, NamespaceAddRequest, NamespaceCompareAndSetRequest, NamespaceContainsRequest,
     NamespaceDeleteRequest, NamespaceGetRequest, NamespaceScanRequest, NamespaceScanResponse, NamespaceSetManyRequest,
-    NamespaceSetRequest, namespace, namespace_compare_and_set_request,
+    NamespaceSetRequest, namespace_compare_and_set_request,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dict::{Expected, Swap, datum, maybe, some};
-use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Chunked, Paged, Remote, Tokens};
+use super::remote::{Chunked, Paged, Remote};
 use super::{Mode, Output};
 use crate::codec::{CodecError, from_datum, to_datum};
 use crate::error::Result;
@@ -32,38 +28,9 @@ pub struct Namespace<M: Mode> {
 
 proxy!(Namespace<> in namespace);
 
-impl<M: Mode> Clone for Namespace<M> {
-    fn clone(&self) -> Self {
-        Self { remote: self.remote.clone() }
-    }
-}
-
-impl<M: Mode> fmt::Debug for Namespace<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Namespace").field("remote", &self.remote).finish()
-    }
-}
-
 impl<M: Mode> Namespace<M> {
     pub(super) fn of(remote: Remote<M>) -> Self {
         Self { remote }
-    }
-
-    /// The same namespace, with another time for each call; `None` for as long as it takes.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout) }
-    }
-
-    /// A [`Token`](crate::Token) with which another process can open this namespace, `uses` times, within `lifetime` (at
-    /// most a day).
-    pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        self.remote.share(namespace::KIND, uses, lifetime)
-    }
-
-    /// What the manager knows about this namespace: its name, its size, how many refer to it, its age.
-    pub fn describe(&self) -> M::Output<Describe<M>> {
-        self.remote.describe()
     }
 
     /// The value of an attribute: Python's `ns.name`.

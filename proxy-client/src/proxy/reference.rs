@@ -105,7 +105,8 @@ fn target<M: Mode>(reference: &datum::Reference) -> Result<Remote<M>, String> {
     })
 }
 
-/// Makes a proxy type data: stored in an object it is a reference, and reading that gives the proxy.
+/// What all proxy types have in common, and that they are data: stored in an object one is a reference, and reading that
+/// gives the proxy.
 macro_rules! proxy {
     ($Kind:ident<$($T:ident),*> in $module:ident) => {
         impl<$($T,)* M: $crate::session::Mode> $crate::proxy::Proxy<M> for $Kind<$($T,)* M> {
@@ -118,10 +119,51 @@ macro_rules! proxy {
         }
 
         impl<$($T,)* M: $crate::session::Mode> $Kind<$($T,)* M> {
+            /// The same object, with another time for each call; `None` for as long as it takes.
+            #[must_use]
+            pub fn with_timeout(&self, timeout: Option<std::time::Duration>) -> Self {
+                Self::of(self.remote.with_timeout(timeout))
+            }
+
+            /// The same object, for one who was granted this fence: its calls are refused with
+            /// [`Reason::StaleFence`]($crate::Reason::StaleFence) once the object has seen a higher one, since what was granted
+            /// has passed to somebody else then.
+            #[must_use]
+            pub fn fenced(&self, fence: $crate::Fence) -> Self {
+                Self::of(self.remote.fenced(fence))
+            }
+
+            /// A [`Token`]($crate::Token) with which another process can open this object, `uses` times, within `lifetime` (at
+            /// most a day).
+            pub fn token(
+                &self,
+                uses: u32,
+                lifetime: std::time::Duration,
+            ) -> M::Output<$crate::proxy::remote::Tokens<M>> {
+                self.remote.share(holdfast_proto::$module::KIND, uses, lifetime)
+            }
+
+            /// What the manager knows about this object: its name, its size, how many refer to it, its age.
+            pub fn describe(&self) -> M::Output<$crate::proxy::listing::Describe<M>> {
+                self.remote.describe()
+            }
+
             /// This object, without its type.
             #[must_use]
             pub fn reference(&self) -> $crate::proxy::Reference<M> {
                 $crate::proxy::Reference::of(self.remote.clone())
+            }
+        }
+
+        impl<$($T,)* M: $crate::session::Mode> Clone for $Kind<$($T,)* M> {
+            fn clone(&self) -> Self {
+                Self::of(self.remote.clone())
+            }
+        }
+
+        impl<$($T,)* M: $crate::session::Mode> std::fmt::Debug for $Kind<$($T,)* M> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($Kind)).field("remote", &self.remote).finish()
             }
         }
 

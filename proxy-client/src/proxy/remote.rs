@@ -14,6 +14,7 @@ use prost::Message;
 use super::listing::Describe;
 use crate::child::Child;
 use crate::error::{ConnectError, Error, Result};
+use crate::fence::Fence;
 use crate::session::{Asking, Exchange, Heard, Mode, Reply, SessionLike, Step};
 use crate::token::Token;
 
@@ -21,6 +22,8 @@ use crate::token::Token;
 pub struct Remote<M: Mode> {
     handle: Arc<Handle<M>>,
     timeout: Option<Duration>,
+    /// With which its calls come; 0 is none.
+    fence: u64,
 }
 
 /// One delivery of a handle. As data it is a reference to the object.
@@ -68,7 +71,7 @@ impl<M: Mode> fmt::Debug for Handle<M> {
 
 impl<M: Mode> Clone for Remote<M> {
     fn clone(&self) -> Self {
-        Self { handle: self.handle.clone(), timeout: self.timeout }
+        Self { handle: self.handle.clone(), timeout: self.timeout, fence: self.fence }
     }
 }
 
@@ -82,12 +85,13 @@ impl<M: Mode> Remote<M> {
     /// The manager itself; `child` if this process started it.
     pub(crate) fn manager(session: Arc<M::Session>, timeout: Option<Duration>, child: Option<Arc<Child>>) -> Self {
         let handle = Handle { session, number: MANAGER, kind: manager::KIND, object: [0; 16], timeout, child };
-        Self { handle: Arc::new(handle), timeout }
+        Self { handle: Arc::new(handle), timeout, fence: 0 }
     }
 
     /// An object that was opened in the same session. It keeps alive what this does.
     pub(crate) fn opened(&self, number: u32, kind: u32, object: &[u8]) -> Self {
-        Self { handle: self.delivered(number, kind, object.try_into().unwrap_or_default()), timeout: self.timeout }
+        let handle = self.delivered(number, kind, object.try_into().unwrap_or_default());
+        Self { handle, timeout: self.timeout, fence: 0 }
     }
 
     fn delivered(&self, number: u32, kind: u32, object: [u8; 16]) -> Arc<Handle<M>> {
@@ -98,7 +102,7 @@ impl<M: Mode> Remote<M> {
     /// An object to which a reference was read.
     pub(crate) fn read(handle: Arc<Handle<M>>) -> Self {
         let timeout = handle.timeout;
-        Self { handle, timeout }
+        Self { handle, timeout, fence: 0 }
     }
 
     /// What a reference to this object holds on to.
@@ -117,7 +121,12 @@ impl<M: Mode> Remote<M> {
 
     /// The same object, with another time for each call.
     pub(crate) fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { handle: self.handle.clone(), timeout }
+        Self { handle: self.handle.clone(), timeout, fence: self.fence }
+    }
+
+    /// The same object, whose calls come with a fence.
+    pub(crate) fn fenced(&self, fence: Fence) -> Self {
+        Self { handle: self.handle.clone(), timeout: self.timeout, fence: fence.get() }
     }
 
     /// Makes one call. The request may already be an error, so that proxies need not make a difference.
@@ -127,6 +136,38 @@ impl<M: Mode> Remote<M> {
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
         self.run(Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish })
+    }
+
+    /// Makes one call that may wait. Its time runs from when its patience is over, if that ends.
+    pub(crate) fn wait<R: Request, T>(
+        &self,
+        patience: Option<Duration>,
+        request: Result<R>,
+        finish: fn(R::Response, u64) -> Result<T>,
+    ) -> M::Output<Single<M, R, T>> {
+        let exchange = Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish };
+        M::run(self.session(), self.time_of_wait(patience), exchange)
+    }
+
+    /// Makes one call that may wait, and that is granted what belongs to this object.
+    pub(crate) fn grant<R: Request, T>(
+        &self,
+        patience: Option<Duration>,
+        request: Result<R>,
+        finish: fn(Self, R::Response, &R) -> Result<T>,
+    ) -> M::Output<Grant<M, R, T>> {
+        let exchange = Grant { remote: self.clone(), request: request.map_err(Box::new), finish };
+        M::run(self.session(), self.time_of_wait(patience), exchange)
+    }
+
+    /// How long a call may take that waits so long.
+    pub(crate) fn time_of_wait(&self, patience: Option<Duration>) -> Option<Duration> {
+        self.timeout.zip(patience).and_then(|(timeout, patience)| timeout.checked_add(patience))
+    }
+
+    /// Makes one call on this object, and does not wait for what comes of it.
+    pub(crate) fn cast<R: Request>(&self, request: &R) {
+        self.session().cast(self.handle.number, request);
     }
 
     /// Runs an exchange of several calls.
@@ -145,12 +186,12 @@ impl<M: Mode> Remote<M> {
         if is_elsewhere {
             return Err(Error::OtherSession { op: R::NAME });
         }
-        asking.0.call(self.handle.number, request)
+        asking.0.call(self.handle.number, self.fence, request)
     }
 
     /// Reads a response message. Each reference in it holds on to a handle from now on.
     pub(crate) fn decode<T: Message + HasReferences + Default>(&self, heard: Heard) -> Result<(T, u64)> {
-        let Heard(Reply { index, body, delivered }) = heard;
+        let Heard(Reply { index, body, delivered, .. }) = heard;
         // Each of them is given back when it is dropped, also if nobody comes to take it.
         let delivered: Vec<_> = delivered.iter().map(|&number| self.delivered(number, 0, [0; 16])).collect();
         let mut delivered = delivered.into_iter();
@@ -214,9 +255,46 @@ impl<M: Mode, R: Request, T> Exchange for Single<M, R, T> {
         self.remote.ask(asking, &request.map_err(|error| *error)?)
     }
 
+    fn may_wait(&self) -> bool {
+        R::WAITS
+    }
+
     fn hear(&mut self, heard: Heard) -> Result<Step<T>> {
         let (response, index) = self.remote.decode::<R::Response>(heard)?;
         (self.finish)(response, index).map(Step::Done)
+    }
+}
+
+/// One call whose result belongs to the object, and gives it back some day.
+pub struct Grant<M: Mode, R: Request, T> {
+    remote: Remote<M>,
+    request: Result<R, Box<Error>>,
+    finish: fn(Remote<M>, R::Response, &R) -> Result<T>,
+}
+
+impl<M: Mode, R: Request, T> Unpin for Grant<M, R, T> {}
+
+impl<M: Mode, R: Request, T> fmt::Debug for Grant<M, R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(R::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mode, R: Request, T> Exchange for Grant<M, R, T> {
+    type Value = T;
+
+    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
+        self.remote.ask(asking, self.request.as_ref().map_err(|error| (**error).clone())?)
+    }
+
+    fn may_wait(&self) -> bool {
+        R::WAITS
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<Step<T>> {
+        let (response, _) = self.remote.decode::<R::Response>(heard)?;
+        let request = self.request.as_ref().map_err(|error| (**error).clone())?;
+        (self.finish)(self.remote.clone(), response, request).map(Step::Done)
     }
 }
 

@@ -1,22 +1,19 @@
 //! A shared set.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use holdfast_proto::{
     Datum, SetAddManyRequest, SetAddRequest, SetClearRequest, SetCombineRequest, SetCombineResponse, SetCompareRequest,
     SetContainsManyRequest, SetContainsRequest, SetDiscardRequest, SetKeepOnlyRequest, SetLenRequest, SetOperation,
-    SetPopRequest, SetRemoveManyRequest, SetRemoveRequest, SetScanRequest, SetToggleRequest, set,
+    SetPopRequest, SetRemoveManyRequest, SetRemoveRequest, SetScanRequest, SetToggleRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dict::{datum, some};
-use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Chunked, Holds, Paged, Remote, Tokens};
+use super::remote::{Chunked, Holds, Paged, Remote};
 use super::{Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::Result;
@@ -37,37 +34,9 @@ pub struct Set<T, M: Mode> {
 
 proxy!(Set<T> in set);
 
-impl<T, M: Mode> Clone for Set<T, M> {
-    fn clone(&self) -> Self {
-        Self { remote: self.remote.clone(), _members: PhantomData }
-    }
-}
-
-impl<T, M: Mode> fmt::Debug for Set<T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Set").field("remote", &self.remote).finish()
-    }
-}
-
 impl<T, M: Mode> Set<T, M> {
     pub(super) fn of(remote: Remote<M>) -> Self {
         Self { remote, _members: PhantomData }
-    }
-
-    /// The same set, with another time for each call; `None` for as long as it takes.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout), _members: PhantomData }
-    }
-
-    /// A [`Token`](crate::Token) with which another process can open this set, `uses` times, within `lifetime` (at most a day).
-    pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        self.remote.share(set::KIND, uses, lifetime)
-    }
-
-    /// What the manager knows about this set: its name, its size, how many refer to it, its age.
-    pub fn describe(&self) -> M::Output<Describe<M>> {
-        self.remote.describe()
     }
 
     /// How many members there are.

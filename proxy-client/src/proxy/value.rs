@@ -1,20 +1,16 @@
 //! A shared cell.
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use holdfast_proto::{
-    Datum, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, value,
-    value_compare_and_set_request,
+    Datum, ValueAddRequest, ValueCompareAndSetRequest, ValueGetRequest, ValueSetRequest, value_compare_and_set_request,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dict::{Expected, Swap};
-use super::listing::Describe;
 use super::reference::proxy;
-use super::remote::{Holds, Remote, Tokens};
+use super::remote::{Holds, Remote};
 use super::{Mode, Output};
 use crate::codec::{from_datum, to_datum};
 use crate::error::Result;
@@ -30,37 +26,9 @@ pub struct Value<T, M: Mode> {
 
 proxy!(Value<T> in value);
 
-impl<T, M: Mode> Clone for Value<T, M> {
-    fn clone(&self) -> Self {
-        Self { remote: self.remote.clone(), _value: PhantomData }
-    }
-}
-
-impl<T, M: Mode> fmt::Debug for Value<T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Value").field("remote", &self.remote).finish()
-    }
-}
-
 impl<T, M: Mode> Value<T, M> {
     pub(super) fn of(remote: Remote<M>) -> Self {
         Self { remote, _value: PhantomData }
-    }
-
-    /// The same cell, with another time for each call; `None` for as long as it takes.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout), _value: PhantomData }
-    }
-
-    /// A [`Token`](crate::Token) with which another process can open this cell, `uses` times, within `lifetime` (at most a day).
-    pub fn token(&self, uses: u32, lifetime: Duration) -> M::Output<Tokens<M>> {
-        self.remote.share(value::KIND, uses, lifetime)
-    }
-
-    /// What the manager knows about this cell: its name, its size, how many refer to it, its age.
-    pub fn describe(&self) -> M::Output<Describe<M>> {
-        self.remote.describe()
     }
 }
 

@@ -78,6 +78,12 @@ impl<T> ByNumber<T> {
         self.places.iter().flatten().map(|(_, thing)| thing).chain(self.older.values())
     }
 
+    /// All of them with their numbers, in any order.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&u64, &mut T)> {
+        let recent = self.places.iter_mut().flatten().map(|(number, thing)| (&*number, thing));
+        recent.chain(self.older.iter_mut())
+    }
+
     /// All of them, in any order.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().flatten().map(|(_, thing)| thing).chain(self.older.values_mut())

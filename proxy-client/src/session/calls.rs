@@ -10,8 +10,8 @@ use holdfast_proto::datum::Reference;
 use holdfast_proto::frame::{self, CallFrame, ClientSays, Deframer};
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
-    Call, ClientFrame, CloseRequest, CreateRequest, CreateResponse, Goodbye, OpenRequest, Refusal, TakeUpRequest,
-    Welcome, client_frame,
+    AcknowledgeRequest, Call, ClientFrame, CloseRequest, CreateRequest, CreateResponse, Goodbye, OpenRequest, Reason,
+    Refusal, TakeUpRequest, Welcome, WithdrawRequest, client_frame,
 };
 use prost::Message;
 
@@ -20,7 +20,7 @@ use super::{End, Reply};
 use crate::error::{Error, Result};
 
 /// The most that is around the request in a frame: seven fields with their keys.
-const AROUND_REQUEST: usize = 64;
+const AROUND_REQUEST: usize = 80;
 
 /// Frames beyond this many bytes wait with their callers, not here.
 const OUTBOX_BYTES: usize = 4 << 20;
@@ -33,6 +33,9 @@ const FLUSH_BYTES: usize = 2 << 10;
 /// - A call gets its number when its frame is written into the outbox, so numbers and frames are in the same order.
 /// - No more calls are in flight than the manager allows, and no more bytes wait than the outbox takes; who comes later
 ///   waits in line, and is woken when there is room.
+/// - Calls that may wait are not counted among these: what they wait for may be a call that comes later. They have a limit of
+///   their own.
+/// - A call that may wait, and whose caller gives up, is withdrawn; what it was granted meanwhile is taken back.
 /// - An entry in `pending` is there from then until its reply has come *and* its caller has taken it or has given up:
 ///   a reply without an entry is therefore a fault of the manager, not of timing.
 #[derive(Debug)]
@@ -44,7 +47,13 @@ pub(super) struct Calls {
     pending: ByNumber<Pending>,
     /// Calls whose reply has not come.
     in_flight: u32,
+    /// Those of them that may wait.
+    waiting: u32,
+    /// Those of the others for which nobody waits.
+    unattended: u32,
+    /// How many that do not wait there may be.
     in_flight_max: u32,
+    waiting_max: u32,
     frame_bytes: usize,
     outbox: BytesMut,
     /// When the outbox has so many bytes, whoever fills it sees to it that they leave.
@@ -54,8 +63,8 @@ pub(super) struct Calls {
     last_ticket: u64,
     /// Calls that open a handle, by their number, until somebody has it.
     opening: HashSet<u64>,
-    /// Handles that nobody has a proxy for any more, still to be given back.
-    closing: Vec<u32>,
+    /// What the session has to say for itself, in this order.
+    own: VecDeque<Own>,
     /// The earliest deadline that a pending call may have.
     deadline: Option<Instant>,
     /// The first call whose time may not have begun: those before were there when the driver last looked.
@@ -78,16 +87,49 @@ enum Leaving {
     Said,
 }
 
+/// `waits` is the handle of the object at which the call may wait; 0, which is the manager's, if it does not.
 #[derive(Debug)]
 enum Pending {
     /// No reply yet.
-    Waiting { waker: Option<Waker>, patience: Patience, op: &'static str },
-    /// The deadline passed; the caller does not know yet.
-    Expired(&'static str),
+    Waiting { waker: Option<Waker>, patience: Patience, op: &'static str, waits: u32 },
+    /// The deadline passed; the caller does not know yet. One that may wait has been withdrawn.
+    Expired { op: &'static str, waits: u32, is_answered: bool },
     /// The caller does not wait any more.
-    Abandoned,
+    Abandoned { waits: bool },
     /// The caller has not taken it yet.
-    Answered(Result<Reply, Refusal>),
+    Answered { answer: Result<Reply, Refusal>, waits: u32 },
+}
+
+/// A call that the session makes without anybody waiting for it.
+#[derive(Debug)]
+enum Own {
+    /// Nobody has a proxy for this handle any more.
+    Close(u32),
+    /// Nobody wants what this call is granted.
+    Withdraw { handle: u32, call: u64 },
+    /// The caller has the answer to this call.
+    Acknowledge { handle: u32, call: u64 },
+    /// Somebody does not wait for what comes of it.
+    Cast { handle: u32, op: u32, request: Vec<u8> },
+}
+
+impl Pending {
+    /// The handle of the object at which the call may wait.
+    fn handle(&self) -> u32 {
+        match self {
+            Self::Waiting { waits, .. } | Self::Expired { waits, .. } | Self::Answered { waits, .. } => *waits,
+            Self::Abandoned { .. } => 0,
+        }
+    }
+
+    /// Whether it is counted among the calls that may wait.
+    fn waits(&self) -> bool {
+        match self {
+            Self::Waiting { waits, .. } | Self::Expired { waits, is_answered: false, .. } => *waits != 0,
+            Self::Abandoned { waits } => *waits,
+            Self::Expired { .. } | Self::Answered { .. } => false,
+        }
+    }
 }
 
 /// How long a call may take.
@@ -173,6 +215,7 @@ pub(crate) struct Writer<'a> {
     calls: &'a mut Calls,
     op: &'a mut &'static str,
     opens: &'a mut bool,
+    waits: &'a mut u32,
     kept: &'a mut Vec<Reference>,
 }
 
@@ -183,17 +226,18 @@ impl Writer<'_> {
         self.kept.push(reference.clone());
     }
 
-    /// Writes the call of this exchange.
-    pub(crate) fn call<R: Request>(self, handle: u32, request: &R) -> Result<()> {
+    /// Writes the call of this exchange, with a fence unless that is 0.
+    pub(crate) fn call<R: Request>(self, handle: u32, fence: u64, request: &R) -> Result<()> {
         let calls = self.calls;
         *self.op = R::NAME;
+        *self.waits = if R::WAITS { handle } else { 0 };
         *self.opens =
             R::KIND == OpenRequest::KIND && [OpenRequest::OP, CreateRequest::OP, TakeUpRequest::OP].contains(&R::OP);
         // What is around a request takes less than the manager allows for it.
         let bytes = request.encoded_len();
         if bytes > calls.frame_bytes.saturating_sub(AROUND_REQUEST) {
             return Err(Refusal::new(
-                holdfast_proto::Reason::ValueTooLarge,
+                Reason::ValueTooLarge,
                 format!(
                     "{}: the call has {bytes} bytes and the manager takes {} at most: store less at once",
                     R::NAME,
@@ -202,7 +246,13 @@ impl Writer<'_> {
             )
             .into());
         }
-        frame::put_sized_call(&mut calls.outbox, calls.received, calls.sequence + 1, handle, R::OP, request, bytes);
+        let sequence = calls.sequence + 1;
+        if fence == 0 {
+            frame::put_sized_call(&mut calls.outbox, calls.received, sequence, handle, R::OP, request, bytes);
+        } else {
+            let call = CallFrame { sequence, handle, op: R::OP, request: &[], fence };
+            frame::put_fenced_call(&mut calls.outbox, calls.received, call, request);
+        }
         Ok(())
     }
 }
@@ -214,14 +264,17 @@ impl Calls {
             received: 0,
             pending: ByNumber::new(),
             in_flight: 0,
+            waiting: 0,
+            unattended: 0,
             in_flight_max: welcome.calls_in_flight,
+            waiting_max: welcome.waiting_calls,
             frame_bytes: welcome.frame_bytes as usize,
             outbox: BytesMut::new(),
             flush_at: FLUSH_BYTES,
             line: VecDeque::new(),
             last_ticket: 0,
             opening: HashSet::new(),
-            closing: Vec::new(),
+            own: VecDeque::new(),
             deadline: None,
             timeless: 1,
             deadline_is_new: false,
@@ -232,9 +285,14 @@ impl Calls {
         }
     }
 
-    /// Whether a call can be made at once.
-    pub(super) fn has_room(&self) -> bool {
-        self.in_flight < self.in_flight_max && self.outbox.len() < OUTBOX_BYTES
+    /// Whether a call can be made at once. One that may wait does not take the place of others.
+    pub(super) fn has_room(&self, may_wait: bool) -> bool {
+        (may_wait || self.in_flight - self.waiting < self.in_flight_max) && self.outbox.len() < OUTBOX_BYTES
+    }
+
+    /// Calls that do not wait, and that somebody waits for.
+    fn attended(&self) -> u32 {
+        (self.in_flight - self.waiting).saturating_sub(self.unattended)
     }
 
     /// Makes a call: `write` writes its frame. `waker` is for the reply, or for room if there is none; `ticket` is what
@@ -245,16 +303,20 @@ impl Calls {
         ticket: Option<Ticket>,
         patience: Patience,
         waker: Option<&Waker>,
+        may_wait: bool,
         write: impl FnOnce(Writer<'_>) -> Result<()>,
     ) -> Result<Asked, NotAsked> {
         if let Some(end) = &self.end {
             return Err(NotAsked::Ended(end.clone()));
         }
-        if !self.closing.is_empty() {
+        if !self.own.is_empty() {
             // What was dropped before this call is given back before it, so that it has the room that this made.
-            self.put_closing();
+            self.put_own();
         }
-        if !self.has_room() {
+        if may_wait && self.waiting >= self.waiting_max {
+            return Err(NotAsked::Error(too_many_wait(self.waiting_max)));
+        }
+        if !self.has_room(may_wait) {
             // Nobody stands in line whom nobody could call: those behind would wait for it.
             return Err(match waker {
                 Some(_) => self.stand_in_line(ticket, patience, waker),
@@ -264,13 +326,15 @@ impl Calls {
         if let Some(ticket) = ticket {
             self.line.retain(|other| other.ticket != ticket);
         }
-        let (mut op, mut opens) = ("", false);
-        write(Writer { calls: self, op: &mut op, opens: &mut opens, kept }).map_err(NotAsked::Error)?;
-        self.crowd = if self.in_flight > 0 { CROWD } else { self.crowd.saturating_sub(1) };
+        let (mut op, mut opens, mut waits) = ("", false, 0);
+        let writer = Writer { calls: self, op: &mut op, opens: &mut opens, waits: &mut waits, kept };
+        write(writer).map_err(NotAsked::Error)?;
+        let is_first = self.attended() == 0;
+        self.crowd = if is_first { self.crowd.saturating_sub(1) } else { CROWD };
         // Where nothing else is in flight the driver need not look: such a call may be moved by its own task.
-        let patience = if self.in_flight == 0 { patience.begin(Instant::now) } else { patience };
+        let patience = if is_first { patience.begin(Instant::now) } else { patience };
         self.note_deadline(patience.deadline());
-        let asked = self.count(Pending::Waiting { waker: waker.cloned(), patience, op });
+        let asked = self.count(Pending::Waiting { waker: waker.cloned(), patience, op, waits });
         if opens {
             self.opening.insert(asked.0);
         }
@@ -318,6 +382,8 @@ impl Calls {
     fn count(&mut self, pending: Pending) -> Asked {
         self.sequence += 1;
         self.in_flight += 1;
+        self.waiting += u32::from(pending.waits());
+        self.unattended += u32::from(matches!(pending, Pending::Abandoned { waits: false }));
         self.pending.insert(self.sequence, pending);
         Asked(self.sequence)
     }
@@ -338,36 +404,66 @@ impl Calls {
                 }
                 Outcome::Waiting
             }
-            Some(Pending::Expired(op)) => {
-                let op = *op;
-                self.abandon(asked);
+            Some(Pending::Expired { op, is_answered, .. }) => {
+                let (op, is_answered) = (*op, *is_answered);
+                if is_answered {
+                    self.pending.remove(asked.0);
+                } else {
+                    self.abandon(asked);
+                }
                 Outcome::Expired(op)
             }
-            Some(Pending::Answered(_)) => match self.pending.remove(asked.0) {
-                Some(Pending::Answered(answer)) => {
+            Some(Pending::Answered { .. }) => match self.pending.remove(asked.0) {
+                Some(Pending::Answered { answer, waits }) => {
                     if !self.opening.is_empty() {
                         self.opening.remove(&asked.0);
+                    }
+                    if let Ok(Reply { acknowledge: true, .. }) = answer {
+                        self.push_own(Own::Acknowledge { handle: waits, call: asked.0 });
                     }
                     Outcome::Answered(answer)
                 }
                 _ => unreachable!("it was just found"),
             },
-            Some(Pending::Abandoned) | None => {
+            Some(Pending::Abandoned { .. }) | None => {
                 unreachable!("a call is asked about until its outcome is known, and not afterwards")
             }
         }
     }
 
-    /// The caller does not wait any more. The call may still be applied.
+    /// The caller does not wait any more. The call may still be applied, but for one that may wait: it is withdrawn, and what
+    /// it was granted taken back.
     pub(super) fn abandon(&mut self, asked: Asked) {
-        match self.pending.get_mut(asked.0) {
-            Some(Pending::Answered(_)) => {
-                if let Some(Pending::Answered(answer)) = self.pending.remove(asked.0) {
+        let Some(pending) = self.pending.get_mut(asked.0) else { return };
+        match pending {
+            Pending::Answered { .. } => {
+                if let Some(Pending::Answered { answer, waits }) = self.pending.remove(asked.0) {
+                    if answer.is_ok() {
+                        self.withdraw(asked.0, waits);
+                    }
                     self.give_back(asked.0, &answer);
                 }
             }
-            Some(pending) => *pending = Pending::Abandoned,
-            None => {}
+            // One that had expired was withdrawn then.
+            Pending::Expired { waits, .. } => {
+                let waits = *waits != 0;
+                *pending = Pending::Abandoned { waits };
+                self.unattended += u32::from(!waits);
+            }
+            Pending::Waiting { waits, .. } => {
+                let waits = *waits;
+                *pending = Pending::Abandoned { waits: waits != 0 };
+                self.unattended += u32::from(waits == 0);
+                self.withdraw(asked.0, waits);
+            }
+            Pending::Abandoned { .. } => {}
+        }
+    }
+
+    /// Nobody wants what this call is granted, if it is one that may wait.
+    fn withdraw(&mut self, call: u64, waits: u32) {
+        if waits != 0 {
+            self.push_own(Own::Withdraw { handle: waits, call });
         }
     }
 
@@ -395,16 +491,29 @@ impl Calls {
     ) -> Result<(), String> {
         self.received += 1;
         self.in_flight = self.in_flight.saturating_sub(1);
-        match self.pending.get_mut(sequence) {
-            Some(Pending::Abandoned) => {
+        let pending = self.pending.get_mut(sequence);
+        if pending.as_ref().is_some_and(|pending| pending.waits()) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        match pending {
+            Some(Pending::Abandoned { waits }) => {
+                self.unattended = self.unattended.saturating_sub(u32::from(!*waits));
                 self.pending.remove(sequence);
                 self.give_back(sequence, &answer);
             }
-            Some(Pending::Answered(_)) | None => {
+            Some(Pending::Answered { .. } | Pending::Expired { is_answered: true, .. }) | None => {
                 return Err(format!("the manager answered call {sequence}, which was not open"));
             }
+            // It was withdrawn, and what it was granted was taken back.
+            Some(Pending::Expired { waits, is_answered, .. }) if *waits != 0 => {
+                *is_answered = true;
+                self.give_back(sequence, &answer);
+            }
             Some(pending) => {
-                if let Pending::Waiting { waker: Some(waker), .. } = mem::replace(pending, Pending::Answered(answer)) {
+                let waits = pending.handle();
+                if let Pending::Waiting { waker: Some(waker), .. } =
+                    mem::replace(pending, Pending::Answered { answer, waits })
+                {
                     woken.push(waker);
                 }
             }
@@ -440,9 +549,10 @@ impl Calls {
             deframer.push(frames.freeze());
             while let Some(message) = deframer.next().map_err(|error| error.to_string())? {
                 let frame = frame::read_client(message).map_err(|error| error.to_string())?.frame;
-                let Some(ClientSays::Call(CallFrame { sequence, handle, op, request })) = frame else { continue };
+                let Some(ClientSays::Call(call)) = frame else { continue };
+                let CallFrame { sequence, handle, op, request, fence } = call;
                 if sequence == next {
-                    let call = Call { sequence, handle, op, request: Bytes::copy_from_slice(request) };
+                    let call = Call { sequence, handle, op, request: Bytes::copy_from_slice(request), fence };
                     let frame = Some(client_frame::Frame::Call(call));
                     frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame });
                     next += 1;
@@ -458,7 +568,7 @@ impl Calls {
 
     /// Whether a driver has something to send.
     pub(super) fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || !self.closing.is_empty() || self.leaving == Leaving::Wanted
+        !self.outbox.is_empty() || !self.own.is_empty() || self.leaving == Leaving::Wanted
     }
 
     /// Whether the driver must be woken to learn what there is to do, which the caller then does: of the many who ask before
@@ -501,7 +611,7 @@ impl Calls {
 
     /// Moves what is to be sent into `out`.
     pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
-        self.put_closing();
+        self.put_own();
         if self.leaving == Leaving::Wanted {
             let goodbye = client_frame::Frame::Goodbye(Goodbye::default());
             frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame: Some(goodbye) });
@@ -519,22 +629,56 @@ impl Calls {
         self.flush_at = FLUSH_BYTES;
     }
 
-    /// Writes the giving back of handles, as far as calls may be made.
-    fn put_closing(&mut self) {
-        while self.in_flight < self.in_flight_max
-            && let Some(handle) = self.closing.pop()
+    /// Writes the calls that the session makes for itself, as far as calls may be made.
+    fn put_own(&mut self) {
+        while self.in_flight - self.waiting < self.in_flight_max
+            && let Some(own) = self.own.pop_front()
         {
-            let request = CloseRequest { handle, deliveries: 1 };
-            frame::put_call(&mut self.outbox, self.received, self.sequence + 1, 0, CloseRequest::OP, &request);
-            self.count(Pending::Abandoned);
+            match own {
+                Own::Close(handle) => self.put(0, &CloseRequest { handle, deliveries: 1 }),
+                Own::Withdraw { handle, call } => self.put(0, &WithdrawRequest { handle, call, undo: true }),
+                Own::Acknowledge { handle, call } => {
+                    let mut calls = vec![call];
+                    while let Some(Own::Acknowledge { handle: same, call }) = self.own.front()
+                        && *same == handle
+                    {
+                        calls.push(*call);
+                        self.own.pop_front();
+                    }
+                    self.put(0, &AcknowledgeRequest { handle, calls });
+                }
+                Own::Cast { handle, op, request } => {
+                    let call = Call { sequence: self.sequence + 1, handle, op, request: request.into(), fence: 0 };
+                    let frame = Some(client_frame::Frame::Call(call));
+                    frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame });
+                    self.count(Pending::Abandoned { waits: false });
+                }
+            }
+        }
+    }
+
+    fn put<R: Request>(&mut self, handle: u32, request: &R) {
+        frame::put_call(&mut self.outbox, self.received, self.sequence + 1, handle, R::OP, request);
+        self.count(Pending::Abandoned { waits: false });
+    }
+
+    fn push_own(&mut self, own: Own) {
+        if self.end.is_none() && self.leaving != Leaving::Said {
+            self.own.push_back(own);
         }
     }
 
     /// A proxy is gone. The handle is given back with the next output.
     pub(super) fn close_handle(&mut self, handle: u32) {
-        if self.end.is_none() && self.leaving == Leaving::Not {
-            self.closing.push(handle);
+        // The end of the session gives every handle back.
+        if self.leaving == Leaving::Not {
+            self.push_own(Own::Close(handle));
         }
+    }
+
+    /// Makes a call with the next output, and does not wait for what comes of it.
+    pub(super) fn cast<R: Request>(&mut self, handle: u32, request: &R) {
+        self.push_own(Own::Cast { handle, op: R::OP, request: request.encode_to_vec() });
     }
 
     /// The client ends the session. What was asked before is still answered.
@@ -542,14 +686,15 @@ impl Calls {
         if self.leaving == Leaving::Not {
             self.leaving = Leaving::Wanted;
             // The end of the session gives every handle back.
-            self.closing.clear();
+            self.own.retain(|own| !matches!(own, Own::Close(_)));
         }
     }
 
     /// Whether the one call in flight may be moved by its own task: nothing else is to be sent, nobody waits for a deadline
-    /// to be noted, and calls come one at a time.
-    pub(super) fn is_alone(&self) -> bool {
-        self.in_flight == 1 && self.crowd == 0 && !self.deadline_is_new && self.closing.is_empty()
+    /// to be noted, and calls come one at a time. Others may wait meanwhile, if this one does not.
+    pub(super) fn is_alone(&self, may_wait: bool) -> bool {
+        let in_flight = if may_wait { self.in_flight.saturating_sub(self.unattended) } else { self.attended() };
+        in_flight == 1 && self.crowd == 0 && !self.deadline_is_new && self.own.is_empty()
     }
 
     /// The task that waits for this call is awake, and need not be woken for it.
@@ -568,14 +713,23 @@ impl Calls {
     /// Ends the calls whose time is over.
     pub(super) fn expire(&mut self, now: Instant, woken: &mut Vec<Waker>) {
         let mut earliest: Option<Instant> = None;
-        for pending in self.pending.values_mut() {
-            if let Pending::Waiting { waker, patience: Patience::Until(deadline), op } = pending {
+        let mut late = Vec::new();
+        for (number, pending) in self.pending.iter_mut() {
+            if let Pending::Waiting { waker, patience: Patience::Until(deadline), .. } = pending {
                 if *deadline <= now {
                     woken.extend(waker.take());
-                    *pending = Pending::Expired(op);
+                    late.push(*number);
                 } else {
                     earliest = Some(earliest.map_or(*deadline, |earliest| earliest.min(*deadline)));
                 }
+            }
+        }
+        for number in late {
+            if let Some(pending) = self.pending.get_mut(number)
+                && let Pending::Waiting { op, waits, .. } = *pending
+            {
+                *pending = Pending::Expired { op, waits, is_answered: false };
+                self.withdraw(number, waits);
             }
         }
         for place in &self.line {
@@ -596,7 +750,7 @@ impl Calls {
             return;
         }
         self.end = Some(end);
-        self.closing.clear();
+        self.own.clear();
         self.outbox.clear();
         woken.extend(self.line.drain(..).filter_map(|next| next.waker));
         for pending in self.pending.values_mut() {
@@ -623,6 +777,12 @@ impl Calls {
     }
 }
 
+#[cold]
+fn too_many_wait(limit: u32) -> Error {
+    let problem = format!("{limit} calls of this session wait already, the limit named session_waiters: raise it");
+    Refusal::new(Reason::Quota, problem).into()
+}
+
 #[cfg(test)]
 mod tests {
     use holdfast_proto::DictLenRequest;
@@ -635,7 +795,8 @@ mod tests {
     }
 
     fn ask(calls: &mut Calls, patience: Patience) -> Asked {
-        let asked = calls.ask(&mut Vec::new(), None, patience, None, |writer| writer.call(1, &DictLenRequest {}));
+        let asked =
+            calls.ask(&mut Vec::new(), None, patience, None, false, |writer| writer.call(1, 0, &DictLenRequest {}));
         asked.ok().expect("there is room")
     }
 
@@ -670,7 +831,8 @@ mod tests {
         let mut sent = BytesMut::new();
         calls.take_output(&mut sent, &mut Vec::new());
         ask(&mut calls, Patience::Endless);
-        let reply = Reply { index: 0, body: Body::keep(&[], &Bytes::new()), delivered: Box::default() };
+        let reply =
+            Reply { index: 0, body: Body::keep(&[], &Bytes::new()), delivered: Box::default(), acknowledge: false };
         calls.answer(asked[0].0, Ok(reply), &mut Vec::new()).expect("it was asked");
 
         calls.resend(sent.clone(), 2).expect("all that is missing is here");

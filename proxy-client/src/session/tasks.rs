@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use holdfast_proto::Resume;
+use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
 use holdfast_stream::SelfWake;
 use parking_lot::{Mutex, MutexGuard};
@@ -39,6 +40,12 @@ pub struct Async;
 impl Mode for Async {
     type Session = Session;
     type Output<E: Exchange> = Call<E>;
+
+    fn actor() -> u64 {
+        // The number of a task is not told but as text, which has nothing else in it. Above those of threads.
+        let task = tokio::task::try_id().and_then(|id| id.to_string().parse::<u64>().ok());
+        task.map_or_else(super::this_thread, |task| task | 1 << 63)
+    }
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
         Call { session: session.clone(), exchange, timeout, state: State::New, leads: None, has_polled: false }
@@ -109,7 +116,7 @@ impl Session {
             wire: Mutex::new(wire),
             calls: Mutex::new(calls),
             lookout,
-            polling: Mutex::new(Polling { busy_poll: BusyPoll::new(target.busy_poll), in_a_row: 0 }),
+            polling: Mutex::new(Polling::new(BusyPoll::new(target.busy_poll))),
             wakes,
             driver: kick.clone().into(),
             resumption,
@@ -156,6 +163,14 @@ impl SessionLike for Session {
         self.shared.driver.wake_by_ref();
     }
 
+    fn cast<R: Request>(&self, handle: u32, request: &R) {
+        if self.owner.is_elsewhere() {
+            return;
+        }
+        self.shared.calls.lock().cast(handle, request);
+        self.shared.driver.wake_by_ref();
+    }
+
     fn peer(&self) -> PeerInfo {
         PeerInfo(self.peer.clone())
     }
@@ -167,6 +182,9 @@ impl Drop for Session {
             return;
         }
         self.shared.calls.lock().say_goodbye();
+        // At once, as far as that goes: the runtime may not live long enough to run the driver once more, and a session that
+        // ends without a goodbye is lost.
+        self.shared.flush();
         self.shared.driver.wake_by_ref();
     }
 }
@@ -246,10 +264,11 @@ impl<E: Exchange> Call<E> {
         let exchange = &mut self.exchange;
         let mut kept = Vec::new();
         let mut calls = shared.calls.lock();
-        match calls.ask(&mut kept, ticket, patience, waker, |writer| exchange.ask(Asking(writer))) {
+        let may_wait = exchange.may_wait();
+        match calls.ask(&mut kept, ticket, patience, waker, may_wait, |writer| exchange.ask(Asking(writer))) {
             Ok(asked) => {
                 // A task that does not wait cannot be woken by the socket.
-                let alone = calls.is_alone() && waker.is_some();
+                let alone = calls.is_alone(may_wait) && waker.is_some();
                 let call_driver = !alone && calls.call_driver();
                 let flush = !alone && calls.should_flush();
                 drop(calls);
@@ -296,7 +315,7 @@ impl<E: Exchange> Call<E> {
     fn outcome(&mut self, asked: Asked, cx: &Context<'_>) -> Outcome {
         let shared = &self.session.shared;
         let mut calls = shared.calls.lock();
-        let alone = calls.is_alone();
+        let alone = calls.is_alone(self.exchange.may_wait());
         let outcome = calls.outcome(asked, (!alone).then(|| cx.waker()));
         if !matches!(outcome, Outcome::Waiting) {
             return outcome;
@@ -328,11 +347,12 @@ impl<E: Exchange> Call<E> {
             if !matches!(outcome, Outcome::Waiting) {
                 return outcome;
             }
-            let next = shared.polling.lock().next();
+            let may_wait = self.exchange.may_wait();
+            let next = shared.polling.lock().next(may_wait);
             self.has_polled = !matches!(next, Next::Turn);
             match next {
                 Next::Poll(budget) => {
-                    if shared.poll_socket(budget) {
+                    if shared.poll_socket(budget, may_wait) {
                         shared.pump_once(shared.wire.lock(), cx);
                     }
                 }
@@ -436,17 +456,17 @@ impl<E> Drop for Call<E> {
 impl Shared {
     /// Whether something can be read within the budget. A call that is not alone any more, or whose reply the driver took,
     /// does not wait for it.
-    fn poll_socket(&self, budget: Duration) -> bool {
+    fn poll_socket(&self, budget: Duration, may_wait: bool) -> bool {
         let polled = busy_poll::poll(budget, Instant::now, || {
             if self.lookout.lock().look() {
                 Look::Found
-            } else if Leader::is_only_one() && self.calls.lock().is_alone() {
+            } else if Leader::is_only_one() && self.calls.lock().is_alone(may_wait) {
                 Look::Nothing
             } else {
                 Look::Stop
             }
         });
-        self.polling.lock().busy_poll.learn(polled);
+        self.polling.lock().of(may_wait).learn(polled);
         polled.has_found()
     }
 
@@ -531,6 +551,8 @@ const CALLS_PER_TURN: u8 = 8;
 #[derive(Debug)]
 struct Polling {
     busy_poll: BusyPoll,
+    /// For calls that may wait: what is learnt of them says nothing about others.
+    of_waits: BusyPoll,
     /// How many calls have polled since one of them gave way.
     in_a_row: u8,
 }
@@ -545,14 +567,22 @@ enum Next {
 }
 
 impl Polling {
-    fn next(&mut self) -> Next {
+    fn new(busy_poll: BusyPoll) -> Self {
+        Self { of_waits: busy_poll.clone(), busy_poll, in_a_row: 0 }
+    }
+
+    fn of(&mut self, may_wait: bool) -> &mut BusyPoll {
+        if may_wait { &mut self.of_waits } else { &mut self.busy_poll }
+    }
+
+    fn next(&mut self, may_wait: bool) -> Next {
         if self.in_a_row == CALLS_PER_TURN {
             self.in_a_row = 0;
             return Next::Turn;
         }
         // A task that tokio has had enough of could not send its call.
         let may = Leader::is_only_one() && has_budget_remaining();
-        match may.then(|| self.busy_poll.begin(None)).flatten() {
+        match may.then(|| self.of(may_wait).begin(None)).flatten() {
             Some(budget) => {
                 self.in_a_row += 1;
                 Next::Poll(budget)
@@ -735,17 +765,17 @@ mod tests {
     fn calls_that_poll_give_way_to_others() {
         let budget = Duration::from_micros(50);
         let _leader = Leader::new();
-        let mut polling = Polling { busy_poll: BusyPoll::on(2, budget), in_a_row: 0 };
+        let mut polling = Polling::new(BusyPoll::on(2, budget));
         for _ in 0..3 {
             for _ in 0..CALLS_PER_TURN {
-                assert_eq!(polling.next(), Next::Poll(budget));
-                polling.busy_poll.learn(busy_poll::Polled::InTime);
+                assert_eq!(polling.next(false), Next::Poll(budget));
+                polling.of(false).learn(busy_poll::Polled::InTime);
             }
-            assert_eq!(polling.next(), Next::Turn);
+            assert_eq!(polling.next(false), Next::Turn);
         }
         let other = Leader::new();
-        assert_eq!(polling.next(), Next::Sleep, "nobody polls while somebody else waits");
+        assert_eq!(polling.next(false), Next::Sleep, "nobody polls while somebody else waits");
         drop(other);
-        assert_eq!(polling.next(), Next::Poll(budget));
+        assert_eq!(polling.next(false), Next::Poll(budget));
     }
 }

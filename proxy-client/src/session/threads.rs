@@ -15,6 +15,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use holdfast_proto::Resume;
+use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -49,6 +50,10 @@ pub struct Blocking;
 impl Mode for Blocking {
     type Session = Session;
     type Output<E: Exchange> = Result<E::Value>;
+
+    fn actor() -> u64 {
+        super::this_thread()
+    }
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, mut exchange: E) -> Result<E::Value> {
         loop {
@@ -85,6 +90,8 @@ struct Driven {
     receive_timeout: Option<Duration>,
     /// Whether the thread that reads polls before it sleeps.
     busy_poll: BusyPoll,
+    /// The same for one that waits for what others do.
+    busy_poll_of_waits: BusyPoll,
     /// To wake, kept for its memory.
     woken: Vec<Waker>,
 }
@@ -132,7 +139,8 @@ impl Session {
         let Begin { wire, calls, peer, resumption } =
             block_on(&pipe, deadline, hello::open(PipeIo::new(pipe.clone()), target)).ok_or_else(late)??;
         let (buffer, busy_poll) = (vec![0; READ_BYTES], BusyPoll::new(target.busy_poll));
-        let driven = Driven { wire, buffer, receive_timeout: None, busy_poll, woken: Vec::new() };
+        let busy_poll_of_waits = busy_poll.clone();
+        let driven = Driven { wire, buffer, receive_timeout: None, busy_poll, busy_poll_of_waits, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
         let pipe = RwLock::new(pipe);
         let session = Self { wire, calls, pipe, resumption, reading, peer, owner: Owner::this() };
@@ -143,6 +151,7 @@ impl Session {
     /// Makes one call and waits for its reply.
     fn call<E: Exchange>(&self, timeout: Option<Duration>, exchange: &mut E) -> Result<Step<E::Value>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let may_wait = exchange.may_wait();
         let asked = WAKER.with(|waker| self.ask(deadline, timeout, waker, exchange));
         if asked.is_err() {
             self.pass_on();
@@ -150,7 +159,7 @@ impl Session {
         let asked = asked?;
         self.pump();
         let outcome = WAKER.with(|waker| {
-            self.wait(deadline, || match self.calls.lock().outcome(asked, Some(waker)) {
+            self.wait(deadline, may_wait, || match self.calls.lock().outcome(asked, Some(waker)) {
                 Outcome::Waiting => None,
                 outcome => Some(outcome),
             })
@@ -159,7 +168,11 @@ impl Session {
         match outcome {
             Outcome::Answered(Ok(reply)) => exchange.hear(Heard(reply)),
             Outcome::Answered(Err(refusal)) => Err(refusal.into()),
-            Outcome::Expired(op) => Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() }),
+            Outcome::Expired(op) => {
+                // One that may wait is withdrawn.
+                self.pump();
+                Err(Error::Timeout { op, timeout: timeout.unwrap_or_default() })
+            }
             Outcome::Ended(end) => Err(self.peer.ended(&end)),
             Outcome::Waiting => unreachable!("it was waited for"),
         }
@@ -174,11 +187,12 @@ impl Session {
         exchange: &mut E,
     ) -> Result<super::Asked> {
         let mut ticket: Option<Ticket> = None;
-        let asked = self.wait(deadline, || {
+        let may_wait = exchange.may_wait();
+        let asked = self.wait(deadline, may_wait, || {
             let patience = Patience::until(deadline);
             let mut kept = Vec::new();
             let write = |writer: Writer<'_>| exchange.ask(Asking(writer));
-            let result = self.calls.lock().ask(&mut kept, ticket, patience, Some(waker), write);
+            let result = self.calls.lock().ask(&mut kept, ticket, patience, Some(waker), may_wait, write);
             drop(kept);
             match result {
                 Ok(asked) => Some(Ok(asked)),
@@ -202,7 +216,7 @@ impl Session {
     }
 
     /// Waits until `look` finds something: reads for all who wait, or is woken by the thread that does.
-    fn wait<T>(&self, deadline: Option<Instant>, mut look: impl FnMut() -> Option<T>) -> T {
+    fn wait<T>(&self, deadline: Option<Instant>, may_wait: bool, mut look: impl FnMut() -> Option<T>) -> T {
         loop {
             if let Some(found) = look() {
                 return found;
@@ -214,7 +228,7 @@ impl Session {
                 continue;
             }
             if !self.reading.swap(true, Ordering::AcqRel) {
-                self.read(left);
+                self.read(left, may_wait);
             } else if let Some(full) = self.full_pipe() {
                 // The thread that reads waits for what comes; somebody must wait for room to write.
                 wait_for(&full, PollFlags::OUT, left);
@@ -229,7 +243,7 @@ impl Session {
     }
 
     /// Reads once, for all who wait. This thread has set `reading`.
-    fn read(&self, left: Option<Duration>) {
+    fn read(&self, left: Option<Duration>, may_wait: bool) {
         let mut driven = self.wire.lock();
         if driven.wire.lost.is_some() {
             return self.resume(driven, left);
@@ -243,7 +257,7 @@ impl Session {
             receive(&pipe, &mut buffer, RecvFlags::DONTWAIT);
         } else {
             driven.set_receive_timeout(&pipe, left);
-            let budget = driven.busy_poll.begin(left);
+            let budget = driven.busy_poll(may_wait).begin(left);
             drop(driven);
             let polled = budget.map(|budget| poll_socket(&pipe, &mut buffer, budget));
             if !polled.is_some_and(Polled::has_found) {
@@ -251,7 +265,7 @@ impl Session {
             }
             driven = self.wire.lock();
             if let Some(polled) = polled {
-                driven.busy_poll.learn(polled);
+                driven.busy_poll(may_wait).learn(polled);
             }
         }
         driven.buffer = buffer;
@@ -367,7 +381,7 @@ impl Session {
             if self.reading.swap(true, Ordering::AcqRel) {
                 thread::park_timeout(left.min(TOLERANCE));
             } else {
-                self.read(Some(left.max(SHORTEST)));
+                self.read(Some(left.max(SHORTEST)), false);
             }
         }
         self.pass_on();
@@ -380,6 +394,14 @@ impl SessionLike for Session {
             return;
         }
         self.calls.lock().close_handle(handle);
+        self.pump();
+    }
+
+    fn cast<R: Request>(&self, handle: u32, request: &R) {
+        if self.owner.is_elsewhere() {
+            return;
+        }
+        self.calls.lock().cast(handle, request);
         self.pump();
     }
 
@@ -399,6 +421,10 @@ impl Drop for Session {
 }
 
 impl Driven {
+    fn busy_poll(&mut self, may_wait: bool) -> &mut BusyPoll {
+        if may_wait { &mut self.busy_poll_of_waits } else { &mut self.busy_poll }
+    }
+
     fn set_receive_timeout(&mut self, pipe: &Pipe, left: Option<Duration>) {
         let fits = match (self.receive_timeout, left) {
             (None, None) => true,

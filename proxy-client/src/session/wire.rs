@@ -132,9 +132,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         while let Some((message, buffer)) = self.deframer.next_in_buffer().map_err(broken)? {
             match frame::read_server(message).map_err(broken)? {
                 FromServer::Reply(reply) => {
-                    let ReplyFrame { sequence, index, result, delivered } = reply;
+                    let ReplyFrame { sequence, index, result, delivered, acknowledge } = reply;
                     let (body, delivered) = (|body| Body::keep(body, buffer), delivered.into());
-                    let answer = result.map(|bytes| Reply { index, body: body(bytes), delivered });
+                    let answer = result.map(|bytes| Reply { index, body: body(bytes), delivered, acknowledge });
                     calls.answer(sequence, answer, woken).map_err(End::new)?;
                     last = sequence.max(last);
                 }
