@@ -11,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use holdfast::{Address, Authkey};
 use holdfast_objects::catalog::{AnyObject, AnyOp, KINDS, arbitrary_spec};
 use holdfast_objects::testing::Source;
-use holdfast_objects::{Answer, Creation, Room, SessionId, Turn};
+use holdfast_objects::{Answer, CallId, Creation, Room, SessionId, Turn};
 use holdfast_proto::certificate::{check_not_expired, fingerprint, tls_server_end_point};
 use holdfast_proto::frame::{
     CallFrame, ClientSays, Deframer, FromClient, FromServer, PREFIX, read_client, read_plain_call, read_server,
@@ -60,7 +60,8 @@ fn call(source: &mut Source) -> Call {
     let mut request = Vec::new();
     op.encode(&mut request);
     let handle = (source.choice() as u32).checked_shr(source.below(40) as u32).unwrap_or(0);
-    Call { sequence: source.choice() >> source.below(64), handle, op: op.number(), request: request.into() }
+    let fence = if source.below(4) == 0 { source.choice() } else { 0 };
+    Call { sequence: source.choice() >> source.below(64), handle, op: op.number(), request: request.into(), fence }
 }
 
 fn client_frame(source: &mut Source) -> ClientFrame {
@@ -84,6 +85,7 @@ fn client_message(from: FromClient<'_>) -> ClientFrame {
         handle: call.handle,
         op: call.op,
         request: Bytes::copy_from_slice(call.request),
+        fence: call.fence,
     };
     let frame = from.frame.map(|says| match says {
         ClientSays::Hello(hello) => client_frame::Frame::Hello(hello),

@@ -67,6 +67,8 @@ fn every_limit_tells_its_value_and_how_much_of_it_is_used() {
         ("handles", 1),
         ("tokens", 1),
         ("total_bytes", 72),
+        ("waiters", 0),
+        ("session_waiters", 0),
     ];
     assert_eq!(used, expected);
 }

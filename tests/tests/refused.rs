@@ -30,8 +30,13 @@ const FAILED_PRECONDITION: Option<i32> = Some(9);
 const UNAUTHENTICATED: Option<i32> = Some(16);
 
 async fn start() -> (Manager, Witness) {
-    let manager =
-        Setup::new(program!()).limit("value_bytes", 64 << 10).limit("calls_in_flight", 100).tcp().tls().start();
+    let manager = Setup::new(program!())
+        .limit("value_bytes", 64 << 10)
+        .limit("calls_in_flight", 100)
+        .limit("session_waiters", 0)
+        .tcp()
+        .tls()
+        .start();
     let witness = Witness::new(&manager).await;
     (manager, witness)
 }
@@ -94,7 +99,7 @@ async fn a_refused_call_leaves_its_session_and_everybody_else_as_they_were() {
         (dict, 0, vec![], Reason::UnknownOp, "dict"),
         (dict, 999, vec![], Reason::UnknownOp, "999"),
         (cell, DictAddRequest::OP, vec![], Reason::UnknownOp, "value has no op 13"),
-        (0, DictAddRequest::OP, vec![], Reason::UnknownOp, "13"),
+        (0, 99, vec![], Reason::UnknownOp, "99"),
         (0, open_op, open("n", 99, 0, b""), Reason::UnknownOp, "99"),
         (0, create_op, CreateRequest { kind: 1, spec: Bytes::new() }.encode_to_vec(), Reason::UnknownOp, "kind 1"),
         // Requests that cannot be read, or lack what they need.
@@ -358,7 +363,7 @@ async fn begins_badly(frame: Option<client_frame::Frame>) -> Ended {
 #[tokio::test]
 async fn a_session_begins_with_hello() {
     let delete = OpenRequest { name: "what the witness knows".into(), ..OpenRequest::default() };
-    let delete = Call { sequence: 1, handle: 0, op: 4, request: delete.encode_to_vec().into() };
+    let delete = Call { sequence: 1, handle: 0, op: 4, request: delete.encode_to_vec().into(), fence: 0 };
     ends_with(&begins_badly(Some(client_frame::Frame::Call(delete))).await, FAILED_PRECONDITION, "must be Hello");
     ends_with(&begins_badly(None).await, FAILED_PRECONDITION, "must be Hello");
     let goodbye = client_frame::Frame::Goodbye(Goodbye::default());

@@ -444,13 +444,19 @@ mod tests {
         type Session = Nobody;
         type Output<E: Exchange> = E;
 
-        fn run<E: Exchange>(_: &Arc<Nobody>, _: Option<Duration>, exchange: E) -> E {
+        fn actor() -> u64 {
+            0
+        }
+
+        fn run<E: Exchange>(_: &Arc<Nobody>, _: Option<std::time::Duration>, exchange: E) -> E {
             exchange
         }
     }
 
     impl SessionLike for Nobody {
         fn close_handle(&self, _: u32) {}
+
+        fn cast<R: holdfast_proto::ops::Request>(&self, _: u32, _: &R) {}
 
         fn peer(&self) -> PeerInfo {
             unreachable!("a list does not ask who is there")
