@@ -58,6 +58,12 @@ impl Scenario {
     }
 }
 
+/// Where something is wrong, and what.
+type Wrong = (Place, String);
+
+/// The answers that are to come, each with where that stands.
+type ToCome<'s> = BTreeMap<Caller, (Place, &'s Expected)>;
+
 /// A scenario on its way.
 struct Run<'a, D> {
     scenario: &'a Scenario,
@@ -88,7 +94,7 @@ impl<'a, D: Door> Run<'a, D> {
         }
     }
 
-    fn all(&mut self) -> Result<(), (Place, String)> {
+    fn all(&mut self) -> Result<(), Wrong> {
         let scenario = self.scenario;
         let first = || scenario.first_place();
         self.begin()?;
@@ -104,7 +110,7 @@ impl<'a, D: Door> Run<'a, D> {
         self.door.end().map_err(|problem| (first(), problem))
     }
 
-    fn begin(&mut self) -> Result<(), (Place, String)> {
+    fn begin(&mut self) -> Result<(), Wrong> {
         let scenario = self.scenario;
         let here = |problem| (scenario.first_place(), problem);
         let spec = scenario.spec.fill(&self.bindings).map_err(here)?;
@@ -124,7 +130,7 @@ impl<'a, D: Door> Run<'a, D> {
         }
     }
 
-    fn step(&mut self, step: &Step, next: Option<&Step>) -> Result<(), (Place, String)> {
+    fn step(&mut self, step: &Step, next: Option<&Step>) -> Result<(), Wrong> {
         let here = |problem| (step.at.clone(), problem);
         self.check(step).map_err(here)?;
         let mut came: VecDeque<Answered> = self.input(step).map_err(here)?.into();
@@ -223,7 +229,7 @@ impl<'a, D: Door> Run<'a, D> {
     }
 
     /// The answers that a step says come of it, and where it says so.
-    fn expected<'s>(&mut self, step: &'s Step) -> Result<BTreeMap<Caller, (Place, &'s Expected)>, (Place, String)> {
+    fn expected<'s>(&mut self, step: &'s Step) -> Result<ToCome<'s>, Wrong> {
         let mut expected = BTreeMap::new();
         match &step.answer {
             Some(Expected { what: What::Waits, .. }) => {

@@ -5,7 +5,7 @@ use holdfast_scenarios::door::{Answered, Caller, Input, Setup};
 use holdfast_scenarios::{Door, Kind, Machine, Outcome, Scenario, parse};
 
 fn read(kind: &str, text: &str) -> Result<Vec<Scenario>, String> {
-    parse("here", text, &Kind::named(kind).unwrap()).map_err(|unreadable| unreadable.to_string())
+    parse("here", text, &Kind::named(kind).expect("there is such a kind")).map_err(|unreadable| unreadable.to_string())
 }
 
 fn run(kind: &str, steps: &str, door: &mut impl Door) -> Result<Outcome, String> {
