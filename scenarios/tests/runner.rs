@@ -219,39 +219,52 @@ fn a_line_goes_on_in_the_next_and_quotes_hide_what_they_hold() {
     assert!(failure.starts_with("here:8: a Set"), "{failure}");
 }
 
-/// A door that is not exact: who is willing to wait for 1 ms has waited for as long before the door has looked.
-struct Impatient(Machine);
+/// A door that notes whose answers were heard. Where it is not exact, who is willing to wait for 1 ms has waited for as long
+/// before the door has looked.
+struct Probe {
+    machine: Machine,
+    is_exact: bool,
+    heard: Vec<String>,
+}
 
-impl Door for Impatient {
+impl Probe {
+    fn new(is_exact: bool) -> Self {
+        Self { machine: Machine::plain(), is_exact, heard: Vec::new() }
+    }
+}
+
+impl Door for Probe {
     fn name(&self) -> &'static str {
-        "no machine"
+        "a probe"
     }
 
     fn is_exact(&self) -> bool {
-        false
+        self.is_exact
     }
 
     fn begin(&mut self, setup: &Setup<'_>) -> Result<Result<(), Refusal>, String> {
-        self.0.begin(setup)
+        self.machine.begin(setup)
     }
 
     fn input(&mut self, input: &Input<'_>) -> Result<Vec<Answered>, String> {
         const PATIENCE_OF_1_MS: &[u8] = &[8, 1];
-        let mut came = self.0.input(input)?;
+        let mut came = self.machine.input(input)?;
         if let Input::Call { caller, request: PATIENCE_OF_1_MS, .. } = input
             && came.is_empty()
+            && !self.is_exact
         {
-            came = self.0.input(&Input::LosePatience(caller))?;
+            came = self.machine.input(&Input::LosePatience(caller))?;
         }
         Ok(came)
     }
 
     fn heard(&mut self, caller: &Caller) -> Result<Vec<Answered>, String> {
-        self.0.heard(caller)
+        self.heard.push(caller.to_string());
+        self.machine.heard(caller)
     }
 
     fn end(&mut self) -> Result<(), String> {
-        self.0.end()
+        self.machine.end()
     }
 }
 
@@ -260,13 +273,13 @@ fn where_time_passes_by_itself_patience_may_end_before_anybody_looks() {
     let held = "a Acquire -> acquired: true fence: $1\n";
     for patience in [1, 2] {
         let steps = format!("{held}b Acquire patience_ms: {patience} -> waits\nb loses patience -> acquired: false");
-        assert_eq!(run("lock", &steps, &mut Impatient(Machine::plain())), Ok(Outcome::Passed));
+        assert_eq!(run("lock", &steps, &mut Probe::new(false)), Ok(Outcome::Passed));
     }
     let steps = format!("{held}b Acquire patience_ms: 1 -> waits\nb loses patience -> acquired: true");
-    let failure = run("lock", &steps, &mut Impatient(Machine::plain())).unwrap_err();
+    let failure = run("lock", &steps, &mut Probe::new(false)).unwrap_err();
     assert!(failure.starts_with("here:4:"), "{failure}");
     let steps = format!("{held}b Acquire patience_ms: 1 -> waits\nb still waits");
-    let failure = run("lock", &steps, &mut Impatient(Machine::plain())).unwrap_err();
+    let failure = run("lock", &steps, &mut Probe::new(false)).unwrap_err();
     assert!(failure.starts_with("here:3:") && failure.contains("nobody expects"), "{failure}");
 }
 
@@ -279,6 +292,16 @@ fn what_turns_on_the_moment_is_left_to_exact_doors() {
         &format!("{held}b Acquire -> waits\na Release -> depth: 0\n b ~> acquired: true ..."),
     ] {
         assert_eq!(run("lock", steps, &mut Machine::plain()), Ok(Outcome::Passed), "{steps}");
-        assert_eq!(run("lock", steps, &mut Impatient(Machine::plain())), Ok(Outcome::NeedsExactDoor), "{steps}");
+        assert_eq!(run("lock", steps, &mut Probe::new(false)), Ok(Outcome::NeedsExactDoor), "{steps}");
     }
+}
+
+#[test]
+fn an_answer_is_heard_once_and_only_when_it_has_come() {
+    let steps = "a Acquire ~> acquired: true fence: $1\nb Acquire -> waits\nc Acquire -> waits\nd opens -> done\na hears\n\
+                 a/2 Release -> depth: 0\n b -> acquired: true ...\nb Release -> depth: 0\n c ~> acquired: true ...\n\
+                 c misses\nd Release -> refused NOT_HELD";
+    let mut probe = Probe::new(true);
+    assert_eq!(run("lock", steps, &mut probe), Ok(Outcome::Passed));
+    assert_eq!(probe.heard, ["a", "a/2", "b", "b", "d"]);
 }
