@@ -28,6 +28,7 @@ mod object;
 mod order;
 mod ordered_map;
 mod page;
+pub mod queue;
 pub mod set;
 mod slice;
 #[cfg(any(test, feature = "testing"))]

@@ -2,6 +2,7 @@
 
 mod list;
 mod lock;
+mod queue;
 
 use alloc::boxed::Box;
 use alloc::string::String;

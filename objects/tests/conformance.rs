@@ -128,6 +128,7 @@ impl World {
 
     /// Keeps the books of who waits, and holds the object to them.
     fn note(&mut self, call: CallId, answer: &str, woken: &[Woken], input: &Input) {
+        self.object.check_invariants();
         for woken in woken {
             assert!(!matches!(woken.answer, Answer::Wait(_)), "{woken:?} is no answer");
             assert!(self.waiting.remove(&woken.call), "{woken:?} did not wait, at {input:?}");
