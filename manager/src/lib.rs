@@ -16,6 +16,7 @@ mod health;
 mod limits;
 mod network;
 mod private;
+mod process;
 mod quiet;
 mod reclaim;
 mod registry;

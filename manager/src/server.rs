@@ -22,9 +22,11 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
 use crate::certificate::Certificate;
+use crate::file_limit::warn_if_files_are_few;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::process::Peer;
 use crate::quiet::Quiet;
 use crate::session::Store;
 use crate::transport::{Accepted, Listener, Shared, serve, serve_tls};
@@ -114,6 +116,7 @@ impl Server {
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
+        warn_if_files_are_few(&limits);
         let authenticator =
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
@@ -243,14 +246,14 @@ impl Workers {
         let shared = shared.clone();
         let connection = async move {
             match accepted {
-                Accepted::Unix(stream, source) => {
+                Accepted::Unix(stream, source, peer) => {
                     match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
-                        Ok(stream) => serve(stream, source, place, shared).await,
+                        Ok(stream) => serve(stream, source, peer, place, shared).await,
                         Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                     }
                 }
                 Accepted::Tcp(stream, source) => match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
-                    Ok(stream) => serve(stream, source, place, shared).await,
+                    Ok(stream) => serve(stream, source, Peer::default(), place, shared).await,
                     Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                 },
                 Accepted::Tls(stream, source, certificate) => {
