@@ -316,6 +316,31 @@ fn clients_that_do_not_leave_are_cut_off_in_the_end() {
 }
 
 #[test]
+fn the_log_tells_which_process_on_which_host_has_a_session_and_how_it_ends() {
+    let home = Home::new();
+    let (serve, addresses) = home.serve(&["--log=debug", "--listen=unix:socket", "--listen=http://127.0.0.1:0"]);
+    let options = Options::default().authkey_file(home.default_authkey_file());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (at, address) in addresses.iter().enumerate() {
+        let options = |mode| options.clone().address(address.clone()).name(format!("{mode} {at}"));
+        Manager::connect_with(&options("blocking")).unwrap().close();
+        runtime.block_on(async {
+            holdfast::Manager::connect_with(&options("async")).await.unwrap().close().await;
+        });
+    }
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    for name in ["blocking 0", "async 0", "blocking 1", "async 1"] {
+        let client = format!("client={name:?} (process {} on {host:?})", std::process::id());
+        let of_client: Vec<&str> = finished.errors.lines().filter(|line| line.contains(&client)).collect();
+        assert!(of_client.iter().any(|line| line.contains("a session opened")), "{client}: {finished:?}");
+        let ended = |line: &&str| line.contains("a session ended") && line.contains("how=Closed");
+        assert!(of_client.iter().any(ended), "{client}: {finished:?}");
+    }
+}
+
+#[test]
 fn an_authkey_file_that_cannot_be_used_is_refused() {
     let home = Home::new();
     let file = home.path("key");

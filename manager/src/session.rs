@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use holdfast_objects::catalog::{self, AnyOp, AnyReply};
-use holdfast_objects::{Answer, Ended, SessionId};
+use holdfast_objects::{Answer, Client, Ended, SessionId};
 use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame};
 use holdfast_proto::ops::{Op, Response, Unreadable};
@@ -78,6 +78,7 @@ pub(crate) struct Session {
     how: Ended,
     /// Whether it is among those that can be resumed.
     resumable: bool,
+    client: Arc<Client>,
 }
 
 /// What a handle stands for.
@@ -91,7 +92,7 @@ struct Handle {
 
 impl Session {
     /// Opens a session, unless there are too many.
-    pub(crate) fn open(store: &Arc<Store>) -> Result<Self, Refusal> {
+    pub(crate) fn open(store: &Arc<Store>, client: Client) -> Result<Self, Refusal> {
         let limit = store.limits.sessions;
         if store.sessions.fetch_add(1, Ordering::Relaxed) >= limit {
             store.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -108,12 +109,23 @@ impl Session {
             store: store.clone(),
             how: Ended::Lost,
             resumable: false,
+            client: Arc::new(client),
         })
     }
 
     /// The id of the session.
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Whose session it is.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The client has said who it is.
+    pub(crate) fn introduce(&mut self, client: Client) {
+        self.client = Arc::new(client);
     }
 
     /// It is among those that can be resumed, until it ends.
@@ -469,6 +481,7 @@ fn unknown_handle(handle: u32) -> Refusal {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        tracing::debug!(session = %self.id, client = %self.client, how = ?self.how, "a session ended");
         if self.resumable {
             self.store.resumables.remove(self.id);
         }

@@ -15,6 +15,7 @@ extern crate std;
 
 pub mod array;
 pub mod catalog;
+mod client;
 pub mod dict;
 mod door;
 mod key;
@@ -31,4 +32,5 @@ mod slice;
 pub mod testing;
 pub mod value;
 
+pub use client::Client;
 pub use object::{Answer, Creation, Ended, Object, Room, SessionId, Turn};

@@ -188,7 +188,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Self {
             h2,
             wakes: SelfWake::default(),
-            session: SessionCell::new(shared.store.clone()),
+            session: SessionCell::new(shared.store.clone(), peer_pid),
             stream: None,
             had_stream: false,
             calls: Calls::new(shared.store.limits.clone()),

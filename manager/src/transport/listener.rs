@@ -279,4 +279,17 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_retries().ok(), Some(5));
         assert_eq!(socket.tcp_nodelay().ok(), Some(true));
     }
+
+    #[tokio::test]
+    async fn the_system_tells_which_process_has_connected_over_a_unix_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = Address::Unix(folder.path().join("manager.sock"));
+        let listener = Listener::bind(&Listen { address, beyond_loopback: false }, None).expect("a free path");
+        let _client = UnixStream::connect(folder.path().join("manager.sock")).await.expect("it listens");
+        let Accepted::Unix(_, _, peer) = listener.accept(&Network::default(), &mut Quiet::default()).await else {
+            panic!("it came over a Unix socket")
+        };
+        assert_eq!(peer.pid, Some(std::process::id()));
+        assert_eq!(peer.process.is_some(), cfg!(target_os = "linux"));
+    }
 }
