@@ -11,6 +11,7 @@ mod auth;
 mod certificate;
 mod detached;
 mod engine;
+mod epoch;
 mod file_limit;
 mod health;
 mod limits;
@@ -29,6 +30,7 @@ mod tokens;
 mod transport;
 
 pub use certificate::{Certificate, CertificateError};
+pub use epoch::EpochError;
 pub use file_limit::raise_file_limit;
 pub use limits::Limits;
 pub use network::Network;

@@ -43,7 +43,8 @@ pub async fn run_private(
     let authkey_file = folder.0.join("authkey");
     let authkey = create_authkey_file(&authkey_file).map_err(|error| StartError::System(io::Error::other(error)))?;
     let listen = vec![Listen { address: Address::Unix(folder.0.join(SOCKET)), beyond_loopback: false }];
-    let server = Server::bind(Config { listen, authkey, certificate: None, limits, network, threads, drain: DRAIN })?;
+    let (certificate, epoch_file, drain) = (None, None, DRAIN);
+    let server = Server::bind(Config { listen, authkey, certificate, epoch_file, limits, network, threads, drain })?;
     ready(&server.addresses()[0], &authkey_file);
     server.run(owner_gone).await
 }

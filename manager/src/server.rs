@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
 use crate::certificate::Certificate;
+use crate::epoch::{self, EpochError};
 use crate::file_limit::warn_if_files_are_few;
 use crate::health::Health;
 use crate::limits::Limits;
@@ -46,6 +48,9 @@ pub struct Config {
     pub authkey: Authkey,
     /// What it shows on `https://` addresses; must be there if there is one.
     pub certificate: Option<Certificate>,
+    /// Where it is kept which life of the manager this is, so that fences rise from one to the next. None for one that
+    /// belongs to a process: it has one life.
+    pub epoch_file: Option<PathBuf>,
     /// Every limit.
     pub limits: Limits,
     /// How connections are treated.
@@ -83,6 +88,9 @@ pub enum StartError {
     /// No address was given.
     #[error("there is no address to listen on: give at least one")]
     Nowhere,
+    /// It cannot be told which life of the manager this is.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// The system gave no randomness or no thread.
     #[error("the system refused what a manager needs: {0}")]
     System(#[source] io::Error),
@@ -112,7 +120,7 @@ pub struct Server {
 impl Server {
     /// Listens on every address. Clients can connect from now on, and are served from [`run`](Self::run) on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let Config { listen, authkey, certificate, limits, network, threads, drain } = config;
+        let Config { listen, authkey, certificate, epoch_file, limits, network, threads, drain } = config;
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
@@ -123,9 +131,11 @@ impl Server {
             listen.iter().map(|to| Listener::bind(to, certificate.as_ref())).collect::<Result<_, _>>()?;
         let addresses =
             listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
+        // When all else is there, so that a start that fails uses up no epoch; and before anybody is let in.
+        let epoch = epoch_file.map_or(Ok(epoch::FIRST), |path| epoch::next(&path))?;
         let stop = CancellationToken::new();
         let shared = Shared {
-            store: Arc::new(Store::new(limits)),
+            store: Arc::new(Store::new(limits, epoch)),
             network,
             authenticator: Arc::new(authenticator),
             routes: routes(&stop),

@@ -46,10 +46,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, epoch: u16) -> Self {
         let limits = Arc::new(limits);
         Self {
-            engine: Engine::new(limits.clone()),
+            engine: Engine::new(limits.clone(), epoch),
             registry: Registry::new(limits.name_bytes),
             tokens: Tokens::new(limits.tokens),
             admission: Admission::new(limits.clone()),

@@ -63,6 +63,7 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             .collect(),
         authkey: create_authkey_file(&folder.join("authkey")).unwrap(),
         certificate: listen.contains("tls").then(|| Certificate::create(&folder.join("tls.pem"), &[]).unwrap()),
+        epoch_file: None,
         limits: Limits::default(),
         network: Network::default(),
         threads: 2,

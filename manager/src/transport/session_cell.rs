@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_word_of_the_system_goes_before_that_of_a_client() {
-        let store = Arc::new(Store::new(Limits::default()));
+        let store = Arc::new(Store::new(Limits::default(), 1));
         let said = || Client { name: "worker".to_owned(), pid: 9, host: "here".to_owned() };
         let mut cell = SessionCell::new(store.clone(), Some(7));
         assert_eq!(
