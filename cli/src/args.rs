@@ -122,8 +122,8 @@ pub(crate) struct ServeArgs {
 }
 
 /// What a private manager decides by itself.
-const PUBLIC: [&str; 6] =
-    ["listen", "authkey_file", "certificate", "private_key", "print_address", "insecure_plaintext"];
+const PUBLIC: [&str; 7] =
+    ["listen", "authkey_file", "epoch_file", "certificate", "private_key", "print_address", "insecure_plaintext"];
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -133,4 +133,5 @@ Exit codes:
   3  an address cannot be listened on
   4  the authkey file cannot be used
   5  stopped by a signal, and some clients were cut off after --drain-timeout, or by a second signal
-  8  the certificate or its private key cannot be used";
+  8  the certificate or its private key cannot be used
+  9  the epoch file cannot be used";

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Refused = 7,
     /// The certificate or its private key cannot be used.
     BadCertificate = 8,
+    /// The epoch file cannot be used.
+    BadEpochFile = 9,
 }
 
 impl From<Exit> for ExitCode {

@@ -22,6 +22,9 @@ use crate::settings::{Configuration, resolve};
 /// Where the certificate is kept that the manager made, with its private key, beside the authkey.
 const CERTIFICATE_FILE: &str = "tls.pem";
 
+/// Where the epoch of the manager is kept, beside the authkey.
+const EPOCH_FILE: &str = "epoch";
+
 /// Runs a manager until it is stopped.
 pub(crate) fn serve(args: ServeArgs) -> Exit {
     let file = ConfigFile::find(args.config, args.private);
@@ -91,7 +94,9 @@ async fn serve_others(configuration: Configuration, print_address: bool, mut sig
     let beyond_loopback = general.insecure_plaintext;
     let listen = general.listen.into_iter().map(|address| Listen { address, beyond_loopback }).collect();
     let (threads, drain) = (general.threads.into(), general.drain_timeout);
-    let config = Config { listen, authkey, certificate, limits, network, threads, drain };
+    let epoch_file = general.epoch_file.unwrap_or_else(|| general.authkey_file.with_file_name(EPOCH_FILE));
+    let epoch_file = Some(epoch_file);
+    let config = Config { listen, authkey, certificate, epoch_file, limits, network, threads, drain };
     let server = match Server::bind(config) {
         Ok(server) => server,
         Err(
@@ -102,6 +107,7 @@ async fn serve_others(configuration: Configuration, print_address: bool, mut sig
         ) => {
             return fail(Exit::CannotListen, &error);
         }
+        Err(StartError::Epoch(error)) => return fail(Exit::BadEpochFile, &error),
         Err(error) => return fail(Exit::Failed, &error),
     };
     if print_address {

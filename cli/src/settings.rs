@@ -25,6 +25,9 @@ holdfast_manager::settings! {
         /// The file with the authkey. It is made on first start, with a random key, readable by you alone.
         "authkey_file" authkey_file: std::path::PathBuf as File, = default_authkey_file(),
             "$XDG_CONFIG_HOME/holdfast/authkey, or ~/.config/holdfast/authkey";
+        /// The file with the number of times that a manager has started here, its epoch: fences rise from one life to the next
+        /// by it. It is made on first start. Delete it only when nobody remembers a fence.
+        "epoch_file" epoch_file: Option<std::path::PathBuf> as File, = None, "epoch beside the authkey file";
         /// The certificate to show on https:// addresses, in PEM, followed by those that it is signed with, if any.
         ///
         /// Clients of Holdfast need no certificate that others have signed: without this one is made on first start. It is

@@ -223,6 +223,7 @@ fn a_second_manager_on_a_socket_is_told_of_the_first() {
     let (_serve, addresses) = home.serve(&[]);
     let client = home.connect(&addresses[0]);
     home.run(&["serve"]).ended(3, &["manager.sock", "another manager serves this socket"]);
+    assert_eq!(fs::read_to_string(home.path("config/holdfast/epoch")).unwrap(), "1\n", "it had no life");
     client.status().unwrap();
     home.connect(&addresses[0]).status().unwrap();
 }
@@ -313,6 +314,64 @@ fn clients_that_do_not_leave_are_cut_off_in_the_end() {
     let finished = serve.finish();
     assert!(matches!(finished.status.code(), Some(0 | 5)), "{finished:?}");
     drop(silent);
+}
+
+#[test]
+fn each_start_has_an_epoch_above_the_last_one() {
+    let home = Home::new();
+    let start = |arguments: &[&str]| {
+        let (serve, _) = home.serve(arguments);
+        serve.signal(Signal::TERM);
+        serve.finish()
+    };
+    let epoch = |file: &Path| fs::read_to_string(file).unwrap();
+    let (by_default, named) = (home.path("config/holdfast/epoch"), home.path("a folder/that is new/epoch"));
+    for number in 1..4 {
+        start(&[]).ended(0, &[]);
+        assert_eq!(epoch(&by_default), format!("{number}\n"));
+    }
+    assert_eq!(mode(&by_default), 0o600);
+    start(&["--epoch-file", named.to_str().unwrap()]).ended(0, &[]);
+    assert_eq!((epoch(&by_default), epoch(&named)), ("3\n".to_owned(), "1\n".to_owned()));
+
+    // A folder in the way of its lock does what missing rights do, but for root as well.
+    fs::remove_file(home.path("config/holdfast/epoch.lock")).unwrap();
+    fs::create_dir(home.path("config/holdfast/epoch.lock")).unwrap();
+    start(&[]).ended(0, &["may not be above those of earlier lives", "--epoch-file"]);
+    fs::remove_dir(home.path("config/holdfast/epoch.lock")).unwrap();
+    assert_eq!(epoch(&by_default), "3\n");
+
+    for (content, says) in [("three", "does not hold a number"), ("65535", "the last epoch")] {
+        fs::write(&by_default, content).unwrap();
+        home.run(&["serve"]).ended(9, &["config/holdfast/epoch", says, "delete it"]);
+        assert_eq!(epoch(&by_default), content);
+    }
+    assert!(!home.path("run/holdfast/manager.sock").exists(), "and nobody is left waiting");
+}
+
+#[test]
+fn the_log_tells_which_process_on_which_host_has_a_session_and_how_it_ends() {
+    let home = Home::new();
+    let (serve, addresses) = home.serve(&["--log=debug", "--listen=unix:socket", "--listen=http://127.0.0.1:0"]);
+    let options = Options::default().authkey_file(home.default_authkey_file());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (at, address) in addresses.iter().enumerate() {
+        let options = |mode| options.clone().address(address.clone()).name(format!("{mode} {at}"));
+        Manager::connect_with(&options("blocking")).unwrap().close();
+        runtime.block_on(async {
+            holdfast::Manager::connect_with(&options("async")).await.unwrap().close().await;
+        });
+    }
+    serve.signal(Signal::TERM);
+    let finished = serve.finish();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    for name in ["blocking 0", "async 0", "blocking 1", "async 1"] {
+        let client = format!("client={name:?} (process {} on {host:?})", std::process::id());
+        let of_client: Vec<&str> = finished.errors.lines().filter(|line| line.contains(&client)).collect();
+        assert!(of_client.iter().any(|line| line.contains("a session opened")), "{client}: {finished:?}");
+        let ended = |line: &&str| line.contains("a session ended") && line.contains("how=Closed");
+        assert!(of_client.iter().any(ended), "{client}: {finished:?}");
+    }
 }
 
 #[test]
@@ -496,7 +555,7 @@ fn help_tells_every_exit_code_and_variable() {
     let help = home.run(&["serve", "--help"]);
     help.ended(0, &[]);
     let codes = help.output.split("Exit codes:").nth(1).unwrap();
-    for code in [0, 1, 2, 3, 4, 5, 8] {
+    for code in [0, 1, 2, 3, 4, 5, 8, 9] {
         assert!(codes.contains(&format!("  {code}  ")), "{code} in {codes}");
     }
     let names = [
@@ -614,7 +673,7 @@ fn a_certificate_is_made_once_and_kept() {
     assert_eq!(fingerprints[0], fingerprints[1]);
     assert_eq!(fingerprints[0].len(), 32 * 3 - 1, "{fingerprints:?}");
     let folder = fs::read_dir(home.path("config/holdfast")).unwrap();
-    assert_eq!(folder.count(), 2, "the authkey and the certificate, and nothing unfinished");
+    assert_eq!(folder.count(), 4, "the authkey, the certificate, the epoch and its lock, and nothing unfinished");
     // Where nothing listens with TLS, no certificate is made.
     let other = Home::new();
     other.serve(&["--listen=http://127.0.0.1:0"]);

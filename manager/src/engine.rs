@@ -23,6 +23,8 @@ use crate::waits::{Waiting, Waits};
 pub(crate) struct Engine {
     /// The last index that was given.
     index: AtomicU64,
+    /// Which life of the manager this is.
+    epoch: u16,
     usage: Arc<Usage>,
     reclaim: Arc<Reclaim>,
     waits: Arc<Waits>,
@@ -30,14 +32,20 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(limits: Arc<Limits>, epoch: u16) -> Self {
         let waits = Arc::new(Waits::new(limits.clone()));
-        Self { index: AtomicU64::new(0), usage: Arc::default(), reclaim: Arc::default(), waits, limits }
+        Self { index: AtomicU64::new(0), epoch, usage: Arc::default(), reclaim: Arc::default(), waits, limits }
     }
 
     /// The calls that wait.
     pub(crate) fn waits(&self) -> &Arc<Waits> {
         &self.waits
+    }
+
+    /// The fence of what is granted at an index: it rises with the index, and from one life of the manager to the next.
+    pub(crate) fn fence(&self, index: u64) -> u64 {
+        // 48 bits are nine years of a million inputs a second.
+        (u64::from(self.epoch) << 48).saturating_add(index)
     }
 
     /// Makes an object. `resolve` is given each reference in the spec, to replace what came over the wire by a slot.
@@ -171,6 +179,7 @@ impl Engine {
     fn turn(&self, call: CallId, waiters: Waiters, object: &AnyObject) -> Turn {
         let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
         let mut turn = Turn::new(index, call, self.limits.page_bytes, self.room(object.bytes()));
+        turn.fence = self.fence(index);
         turn.waiters = waiters;
         turn
     }
@@ -241,5 +250,19 @@ impl Usage {
         if before != after {
             self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences_rise_with_the_index_and_from_life_to_life() {
+        let life = |epoch| Engine::new(Arc::new(Limits::default()), epoch);
+        assert_eq!(life(1).fence(1), 0x0001_0000_0000_0001);
+        assert!(life(1).fence(2) > life(1).fence(1));
+        assert!(life(2).fence(1) > life(1).fence((1 << 48) - 1));
+        assert_eq!(life(u16::MAX).fence((1 << 48) - 1), u64::MAX);
     }
 }

@@ -10,7 +10,8 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Limits {
         /// Connections at once, authenticated or not. A further one is closed as soon as it is accepted, unless it can have
-        /// the place of one that is not authenticated.
+        /// the place of one that is not authenticated. Over a Unix socket each takes two of the files that the manager may
+        /// have open, over TCP one.
         "max_connections" connections: usize as Count, = 4096;
         /// Connections at once that are not authenticated yet. For a further one the oldest of them is closed.
         "max_unauthenticated" unauthenticated: usize as Count in 1..=u64::MAX, = 1024;

@@ -1,21 +1,21 @@
 //! A manager that belongs to one process and ends with it.
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, Read};
+use std::future::{Future, pending};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use holdfast_proto::place::{Address, create_authkey_file, runtime_folder};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, getppid, pidfd_open};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::file_limit::raise_file_limit;
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::process::Process;
 use crate::server::{Config, Listen, Server, StartError, Stopped};
 use crate::transport::make_private_folder;
 
@@ -43,41 +43,36 @@ pub async fn run_private(
     let authkey_file = folder.0.join("authkey");
     let authkey = create_authkey_file(&authkey_file).map_err(|error| StartError::System(io::Error::other(error)))?;
     let listen = vec![Listen { address: Address::Unix(folder.0.join(SOCKET)), beyond_loopback: false }];
-    let server = Server::bind(Config { listen, authkey, certificate: None, limits, network, threads, drain: DRAIN })?;
+    let (certificate, epoch_file, drain) = (None, None, DRAIN);
+    let server = Server::bind(Config { listen, authkey, certificate, epoch_file, limits, network, threads, drain })?;
     ready(&server.addresses()[0], &authkey_file);
-    server
-        .run(async {
-            // A watcher that is gone watches no more, so an error ends the manager as well.
-            let _ = owner_gone.await;
-        })
-        .await
+    server.run(owner_gone).await
 }
 
 /// Tells when the process that started this one closes its end of standard input, or ends.
 ///
 /// A pipe alone would do if it could not be inherited: a child of the owner that is forked without exec keeps it open. So
 /// the owner is watched too, where the system can do that.
-fn watch_owner() -> io::Result<oneshot::Receiver<()>> {
-    let (gone, receiver) = oneshot::channel();
-    let owner = getppid().and_then(|owner| pidfd_open(owner, PidfdFlags::empty()).ok());
+fn watch_owner() -> io::Result<impl Future<Output = ()>> {
+    let ended = Process::parent().map(Process::ended).transpose()?;
+    let (gone, closed) = oneshot::channel::<()>();
     thread::Builder::new().name("holdfast-owner".to_owned()).spawn(move || {
-        let stdin = io::stdin();
-        loop {
-            let mut ready = vec![PollFd::new(&stdin, PollFlags::IN)];
-            ready.extend(owner.as_ref().map(|owner| PollFd::new(owner, PollFlags::IN)));
-            if poll(&mut ready, None).is_err() {
-                continue;
-            }
-            let owner_ended = ready.get(1).is_some_and(|owner| !owner.revents().is_empty());
-            let closed = !ready[0].revents().is_empty() && !matches!(stdin.lock().read(&mut [0; 64]), Ok(1..));
-            if owner_ended || closed {
-                break;
-            }
-        }
-        // Nobody listens any more if the manager has ended for another reason.
-        let _ = gone.send(());
+        // What it says is of no interest, only the end of it; an error is an end as well.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(gone);
     })?;
-    Ok(receiver)
+    Ok(async {
+        let ended = async {
+            match ended {
+                Some(ended) => ended.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = closed => {}
+            () = ended => {}
+        }
+    })
 }
 
 /// A folder that only this user can enter, and that goes when it is dropped.

@@ -256,7 +256,7 @@ mod tests {
     use crate::limits::Limits;
 
     fn new() -> (Registry, Engine) {
-        (Registry::new(512), Engine::new(Arc::new(Limits::default())))
+        (Registry::new(512), Engine::new(Arc::new(Limits::default()), 1))
     }
 
     fn open(registry: &Registry, engine: &Engine, name: &str, kind: u32) -> Arc<Slot> {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -22,9 +23,12 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
 use crate::certificate::Certificate;
+use crate::epoch::{self, EpochError};
+use crate::file_limit::warn_if_files_are_few;
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::process::Peer;
 use crate::quiet::Quiet;
 use crate::session::Store;
 use crate::transport::{Accepted, Listener, Shared, serve, serve_tls};
@@ -44,6 +48,9 @@ pub struct Config {
     pub authkey: Authkey,
     /// What it shows on `https://` addresses; must be there if there is one.
     pub certificate: Option<Certificate>,
+    /// Where it is kept which life of the manager this is, so that fences rise from one to the next. None for one that
+    /// belongs to a process: it has one life.
+    pub epoch_file: Option<PathBuf>,
     /// Every limit.
     pub limits: Limits,
     /// How connections are treated.
@@ -81,6 +88,9 @@ pub enum StartError {
     /// No address was given.
     #[error("there is no address to listen on: give at least one")]
     Nowhere,
+    /// It cannot be told which life of the manager this is.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// The system gave no randomness or no thread.
     #[error("the system refused what a manager needs: {0}")]
     System(#[source] io::Error),
@@ -110,19 +120,22 @@ pub struct Server {
 impl Server {
     /// Listens on every address. Clients can connect from now on, and are served from [`run`](Self::run) on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let Config { listen, authkey, certificate, limits, network, threads, drain } = config;
+        let Config { listen, authkey, certificate, epoch_file, limits, network, threads, drain } = config;
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
+        warn_if_files_are_few(&limits);
         let authenticator =
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
             listen.iter().map(|to| Listener::bind(to, certificate.as_ref())).collect::<Result<_, _>>()?;
         let addresses =
             listeners.iter().map(Listener::address).collect::<Result<_, _>>().map_err(StartError::System)?;
+        // When all else is there, so that a start that fails uses up no epoch; and before anybody is let in.
+        let epoch = epoch_file.map_or(Ok(epoch::FIRST), |path| epoch::next(&path))?;
         let stop = CancellationToken::new();
         let shared = Shared {
-            store: Arc::new(Store::new(limits)),
+            store: Arc::new(Store::new(limits, epoch)),
             network,
             authenticator: Arc::new(authenticator),
             routes: routes(&stop),
@@ -245,14 +258,14 @@ impl Workers {
         let shared = shared.clone();
         let connection = async move {
             match accepted {
-                Accepted::Unix(stream, source) => {
+                Accepted::Unix(stream, source, peer) => {
                     match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
-                        Ok(stream) => serve(stream, source, place, shared).await,
+                        Ok(stream) => serve(stream, source, peer, place, shared).await,
                         Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                     }
                 }
                 Accepted::Tcp(stream, source) => match here(stream, turn, TcpStream::into_std, TcpStream::from_std) {
-                    Ok(stream) => serve(stream, source, place, shared).await,
+                    Ok(stream) => serve(stream, source, Peer::default(), place, shared).await,
                     Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                 },
                 Accepted::Tls(stream, source, certificate) => {

@@ -48,10 +48,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, epoch: u16) -> Self {
         let limits = Arc::new(limits);
         Self {
-            engine: Engine::new(limits.clone()),
+            engine: Engine::new(limits.clone(), epoch),
             registry: Registry::new(limits.name_bytes),
             tokens: Tokens::new(limits.tokens),
             admission: Admission::new(limits.clone()),
@@ -132,7 +132,7 @@ struct Handle {
 
 impl Session {
     /// Opens a session, unless there are too many.
-    pub(crate) fn open(store: &Arc<Store>) -> Result<Self, Refusal> {
+    pub(crate) fn open(store: &Arc<Store>, client: Client) -> Result<Self, Refusal> {
         let limit = store.limits.sessions;
         if store.sessions.fetch_add(1, Ordering::Relaxed) >= limit {
             store.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -150,10 +150,10 @@ impl Session {
             involved: HashMap::default(),
             waiting: store.engine.waits().join(SessionId(*id.as_bytes())),
             last_unary: UNARY,
-            client: Arc::default(),
             store: store.clone(),
             how: Ended::Lost,
             resumable: false,
+            client: Arc::new(client),
         })
     }
 
@@ -165,6 +165,16 @@ impl Session {
     /// Its calls that wait, and the answers to those that do not any more.
     pub(crate) fn waiting(&self) -> &Arc<Waiting> {
         &self.waiting
+    }
+
+    /// Whose session it is.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The client has said who it is.
+    pub(crate) fn introduce(&mut self, client: Client) {
+        self.client = Arc::new(client);
     }
 
     /// It is among those that can be resumed, until it ends.
@@ -619,6 +629,7 @@ fn unknown_handle(handle: u32) -> Refusal {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        tracing::debug!(session = %self.id, client = %self.client, how = ?self.how, "a session ended");
         if self.resumable {
             self.store.resumables.remove(self.id);
         }

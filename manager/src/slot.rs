@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_panic_poisons_its_own_object_alone() {
-        let engine = Engine::new(Arc::new(Limits::default()));
+        let engine = Engine::new(Arc::new(Limits::default()), 1);
         let [victim, other] = [(); 2].map(|()| engine.create(dict::KIND, b"", &mut |_| Ok(())).unwrap());
         for slot in [&victim, &other] {
             assert!(matches!(set(&engine, slot), Answer::Done(_)));
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_poisoned_object_that_is_dropped_leaves_nothing_in_the_counts() {
-        let engine = Engine::new(Arc::new(Limits::default()));
+        let engine = Engine::new(Arc::new(Limits::default()), 1);
         let slot = engine.create(dict::KIND, b"", &mut |_| Ok(())).unwrap();
         assert!(matches!(set(&engine, &slot), Answer::Done(_)));
         let refusal = slot.enter::<()>(|_| std::panic::panic_any(7)).unwrap_err();

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 
 pub use address::{Address, InvalidAddress};
 pub use authkey_file::{AuthkeyFileError, create_authkey_file, read_authkey_file, write_authkey_file};
-pub use private_file::{PrivateFileError, create_private_file, read_private_file};
+pub use private_file::{
+    PrivateFileError, create_private_file, make_folder_of, read_private_file, replace_private_file,
+};
 
 /// Names the address of the manager.
 pub const ADDRESS_VARIABLE: &str = "HOLDFAST_ADDRESS";

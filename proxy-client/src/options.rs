@@ -144,11 +144,18 @@ impl Options {
             (Some(authkey), _) => authkey.clone(),
             (None, file) => read_authkey_file(&file.unwrap_or_default())?,
         };
-        let name = self.name.clone().unwrap_or_else(program_name);
-        let end = (0..=name.len().min(128)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-        let (name, busy_poll) = (name[..end].to_owned(), self.busy_poll);
-        Ok(Target { address, authkey, name, connect_timeout: self.connect_timeout, busy_poll })
+        let name = at_most(128, self.name.clone().unwrap_or_else(program_name));
+        let host = at_most(255, rustix::system::uname().nodename().to_string_lossy().into_owned());
+        let (connect_timeout, busy_poll) = (self.connect_timeout, self.busy_poll);
+        Ok(Target { address, authkey, name, host, connect_timeout, busy_poll })
     }
+}
+
+/// The beginning of a text.
+fn at_most(bytes: usize, mut text: String) -> String {
+    let end = (0..=text.len().min(bytes)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
 }
 
 fn program_name() -> String {

@@ -35,6 +35,7 @@ pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) authkey: Authkey,
     pub(crate) name: String,
+    pub(crate) host: String,
     pub(crate) connect_timeout: Duration,
     /// How long a reply is polled for; 0 is not at all.
     pub(crate) busy_poll: Duration,

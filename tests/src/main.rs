@@ -35,6 +35,7 @@ fn main() {
         ["crowd", sessions] => crowd(sessions.parse().unwrap()),
         ["interrupted", whose] => interrupted(whose),
         ["fork"] => fork(),
+        ["inherited", calls] => inherited(calls.parse().unwrap()),
         ["descriptors"] => descriptors(),
         ["iterate", dict, list] => iterate(dict, list),
         ["default-address"] => say(default_address()),
@@ -72,6 +73,7 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             .collect(),
         authkey: create_authkey_file(&folder.join("authkey")).unwrap(),
         certificate: listen.contains("tls").then(|| Certificate::create(&folder.join("tls.pem"), &[]).unwrap()),
+        epoch_file: None,
         limits: Limits::default(),
         network: Network::default(),
         threads: 2,
@@ -286,9 +288,7 @@ fn crowd(sessions: usize) {
 /// Makes calls while Ctrl-C is pressed, which it handles, and checks that each gets the answer to what it asked.
 fn interrupted(whose: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let handler = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt()).unwrap();
-    drop(handler);
+    let mut interrupt = signal_in(&runtime, SignalKind::interrupt());
     let manager = if whose == "own" { Manager::start() } else { Manager::connect_default() }.unwrap();
     let squares: Dict<u64, u64> = manager.new_dict().unwrap();
     squares.update((0..100).map(|number| (number, number * number))).unwrap();
@@ -337,6 +337,44 @@ fn fork() {
             hear();
         }
     }
+}
+
+/// Has a child that keeps the socket of its session, as long as the test is not over; then makes so many calls, whose
+/// answers it does not wait for, and does nothing more.
+fn inherited(calls: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_manager, counter) = runtime.block_on(async {
+        let manager = holdfast::Manager::connect_default().await.unwrap();
+        let counter: holdfast::Dict<u64, u64> = manager.dict("inherited").await.unwrap();
+        (manager, counter)
+    });
+    // This process has one thread, so its child may do anything.
+    match fork::fork().unwrap() {
+        fork::Fork::Child => {
+            hear();
+            std::process::exit(0);
+        }
+        fork::Fork::Parent(child) => say(child),
+    }
+    // Only the child may read from the test.
+    let mut told = signal_in(&runtime, SignalKind::user_defined1());
+    say("ready");
+    runtime.block_on(async {
+        told.recv().await.unwrap();
+        let asked: Vec<_> = (0..calls).map(|_| counter.add(&0, 1).send()).collect();
+        // The driver of the session has its turn, and writes what is left.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        say("asked");
+        std::future::pending::<()>().await;
+        drop(asked);
+    });
+}
+
+fn signal_in(runtime: &tokio::runtime::Runtime, kind: SignalKind) -> tokio::signal::unix::Signal {
+    let _inside = runtime.enter();
+    signal(kind).unwrap()
 }
 
 /// Opens and drops many sessions and proxies, and tells before and after how many file descriptors it has.

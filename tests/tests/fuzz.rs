@@ -70,6 +70,8 @@ fn client_frame(source: &mut Source) -> ClientFrame {
         1 => Some(client_frame::Frame::Hello(Hello {
             protocol: source.choice() as u32,
             name: "a name".to_owned(),
+            pid: source.choice() as u32,
+            host: "a host".to_owned(),
             ..Hello::default()
         })),
         2 => Some(client_frame::Frame::Goodbye(Goodbye::default())),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use holdfast::blocking::{Dict, Manager};
 use holdfast::{ConnectError, Error, Reason, Token};
-use holdfast_tests::{Process, Setup, program, until};
-use rustix::process::Pid;
+use holdfast_tests::{Process, Setup, Stopped, program, until};
+use rustix::process::{Pid, Signal};
 
 fn start() -> holdfast_tests::Manager {
     Setup::new(program!()).start()
@@ -69,6 +70,57 @@ fn a_process_that_is_killed_gives_back_what_it_had_and_harms_nobody() {
     total.clear().unwrap();
     assert!(client.status().unwrap().bytes < bytes, "and the bytes are counted off");
     assert_eq!(client.status().unwrap().bytes, before.bytes);
+}
+
+/// Sockets that a process has open.
+fn sockets(of: Pid) -> BTreeSet<PathBuf> {
+    let descriptors = fs::read_dir(format!("/proc/{of}/fd")).unwrap();
+    let links = descriptors.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).collect()
+}
+
+/// A process whose child keeps the socket of its session, and that child.
+fn with_heir(manager: &holdfast_tests::Manager, calls: usize) -> (Process, Pid) {
+    let worker = manager.worker(&["inherited", &calls.to_string()]);
+    let heir = Pid::from_raw(worker.line().parse().unwrap()).unwrap();
+    assert_eq!(worker.line(), "ready");
+    (worker, heir)
+}
+
+#[test]
+fn a_session_ends_with_its_process_although_another_process_keeps_the_socket() {
+    for threads in [1, 2] {
+        // With two threads, every other connection is watched on the second.
+        let manager = Setup::new(program!()).limit("threads", threads).start();
+        let client = manager.connect_blocking();
+        for _ in 0..2 {
+            let (mut worker, heir) = with_heir(&manager, 0);
+            assert_eq!(client.status().unwrap().sessions, 2);
+            let of_session = sockets(worker.pid());
+            worker.signal(Signal::KILL);
+            until("the session of the dead ends", || (client.status().unwrap().sessions == 1).then_some(()));
+            worker.kill();
+            assert!(sockets(heir).is_superset(&of_session) && !of_session.is_empty(), "the heir has it still");
+        }
+    }
+}
+
+#[test]
+fn what_a_process_sent_before_it_was_killed_is_applied_although_another_process_keeps_the_socket() {
+    // More than a session has handled in one turn.
+    const CALLS: u64 = 2000;
+    let manager = start();
+    let client = manager.connect_blocking();
+    let counter: Dict<u64, u64> = client.dict("inherited").unwrap();
+    let (mut worker, _) = with_heir(&manager, CALLS as usize);
+    // The manager finds the calls and the end of the process at the same time.
+    let stopped = Stopped::new(&manager);
+    worker.signal(Signal::USR1);
+    assert_eq!(worker.line(), "asked");
+    worker.kill();
+    drop(stopped);
+    until("the session of the dead ends", || (client.status().unwrap().sessions == 1).then_some(()));
+    assert_eq!(counter.get(&0).unwrap(), Some(CALLS));
 }
 
 #[test]

@@ -375,6 +375,8 @@ async fn a_client_of_another_protocol_is_told_so() {
     ends_with(&begins_badly(Some(hello(PROTOCOL + 1, "raw"))).await, FAILED_PRECONDITION, "speaks protocol 1");
     ends_with(&begins_badly(Some(hello(0, "raw"))).await, FAILED_PRECONDITION, "speaks protocol 1");
     ends_with(&begins_badly(Some(hello(PROTOCOL, &"n".repeat(129)))).await, INVALID_ARGUMENT, "128 bytes");
+    let hello = Hello { protocol: PROTOCOL, host: "h".repeat(256), ..Hello::default() };
+    ends_with(&begins_badly(Some(client_frame::Frame::Hello(hello))).await, INVALID_ARGUMENT, "255 bytes");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::slot::{Held, Slot};
 const SESSION: SessionId = SessionId([1; 16]);
 
 fn engine() -> Engine {
-    Engine::new(Arc::new(Limits::default()))
+    Engine::new(Arc::new(Limits::default()), 1)
 }
 
 fn object(engine: &Engine) -> Held {

@@ -33,6 +33,7 @@ use crate::auth::{Authenticator, Gate, Source, Verdict};
 use crate::certificate::Certificate;
 use crate::detached::Release;
 use crate::network::Network;
+use crate::process::Peer;
 use crate::session::Store;
 
 /// A connection that is being closed, and on which all has been said, waits this long for the peer to take note. One that
@@ -71,11 +72,12 @@ pub(crate) struct Shared {
 pub(crate) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     source: Source,
+    peer: Peer,
     place: Place,
     shared: Arc<Shared>,
 ) {
     let deadline = Instant::now() + shared.network.handshake_timeout;
-    serve_until(deadline, io, source, Binding::None, place, shared).await;
+    serve_until(deadline, io, (source, Binding::None), peer, place, shared).await;
 }
 
 /// Serves one connection over TLS until it ends.
@@ -96,15 +98,15 @@ pub(crate) async fn serve_tls(
         },
         () = shared.stop.cancelled() => return,
     };
-    serve_until(deadline, stream, source, certificate.binding().clone(), place, shared).await;
+    serve_until(deadline, stream, (source, certificate.binding().clone()), Peer::default(), place, shared).await;
 }
 
 /// Serves one connection, on which clients must have authenticated before the deadline.
 async fn serve_until(
     deadline: Instant,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    source: Source,
-    binding: Binding,
+    (source, binding): (Source, Binding),
+    peer: Peer,
     place: Place,
     shared: Arc<Shared>,
 ) {
@@ -119,7 +121,15 @@ async fn serve_until(
         () = shared.stop.cancelled() => return,
     };
     let gate = Arc::new(Gate::new(shared.authenticator.clone(), source, binding));
-    Connection::new(h2, deadline, gate, place, shared).await;
+    let peer_pid = peer.pid;
+    let orphaned = match peer.ended() {
+        Ok(orphaned) => orphaned,
+        Err(error) => {
+            return tracing::error!(%error, "the process at the other end of a connection could not be watched");
+        }
+    };
+    let rare = Rare::new(deadline, gate.clone(), orphaned, place, shared.stop.clone());
+    Connection::new(h2, gate, peer_pid, rare, shared).await;
 }
 
 fn builder(network: &Network) -> Builder {
@@ -155,6 +165,10 @@ struct Connection<Io> {
     shared: Arc<Shared>,
     rare: Rare,
     closing: bool,
+    /// Of the process at the other end, where it is known.
+    peer_pid: Option<u32>,
+    /// That process has ended. Another that has inherited its socket is no part of the session.
+    orphaned: bool,
 }
 
 /// What a connection that is not authenticated may yet do.
@@ -166,16 +180,15 @@ struct Stranger {
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn new(
         h2: h2::server::Connection<Io, Bytes>,
-        deadline: Instant,
         gate: Arc<Gate>,
-        place: Place,
+        peer_pid: Option<u32>,
+        rare: Rare,
         shared: Arc<Shared>,
     ) -> Self {
-        let rare = Rare::new(deadline, gate.clone(), place, shared.stop.clone());
         Self {
             h2,
             wakes: SelfWake::default(),
-            session: SessionCell::new(shared.store.clone()),
+            session: SessionCell::new(shared.store.clone(), peer_pid),
             stream: None,
             had_stream: false,
             calls: Calls::new(shared.store.limits.clone()),
@@ -185,6 +198,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             shared,
             rare,
             closing: false,
+            peer_pid,
+            orphaned: false,
         }
     }
 
@@ -310,6 +325,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Due::Shut => self.close(),
                 Due::Lingered => {
                     while self.services.try_join_next().is_some() {}
+                    if self.orphaned {
+                        return Poll::Ready(());
+                    }
                     if self.stream.is_none() && self.calls.is_empty() && self.services.is_empty() {
                         return Poll::Ready(());
                     }
@@ -321,6 +339,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                         stream_of_session.stop(&mut Context::from_waker(&stream), &mut self.session);
                     }
                     self.close();
+                }
+                Due::Orphaned => {
+                    tracing::debug!(pid = self.peer_pid, "the process at the other end of a connection has ended");
+                    self.orphaned = true;
+                    // However much others go on to send.
+                    self.rare.linger();
                 }
             }
         }
@@ -347,6 +371,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
         let this = &mut *self;
         let _scope = this.wakes.scope(cx);
         for _ in 0..ROUNDS {
+            // All that the process sent is here when its end is known, and still counts, a goodbye most of all.
+            let is_last = this.orphaned;
             // Whatever these were raised for is done by the polls that follow.
             this.wakes.take(Side::Connection);
             if this.poll_h2().is_ready() {
@@ -362,7 +388,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             }
             let connection = this.wakes.take(Side::Connection);
             let stream = this.wakes.take(Side::Stream);
-            if !connection && !stream {
+            if connection || stream {
+                continue;
+            }
+            if is_last {
+                return Poll::Ready(());
+            }
+            if !this.orphaned {
                 return Poll::Pending;
             }
         }
@@ -389,6 +421,8 @@ struct Rare {
     /// Since the connection is being closed.
     linger: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// The end of the process at the other end.
+    orphaned: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 enum Due {
@@ -400,10 +434,18 @@ enum Due {
     Lingered,
     /// The manager stops.
     Stop,
+    /// The process at the other end has ended, however its socket may live on.
+    Orphaned,
 }
 
 impl Rare {
-    fn new(deadline: Instant, gate: Arc<Gate>, place: Place, stop: CancellationToken) -> Self {
+    fn new(
+        deadline: Instant,
+        gate: Arc<Gate>,
+        orphaned: Pin<Box<dyn Future<Output = ()> + Send>>,
+        place: Place,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             deadline: Some(Box::pin(sleep_until(deadline))),
             ousted: Some(Box::pin(place.ousted())),
@@ -412,6 +454,7 @@ impl Rare {
             linger: None,
             gate,
             stop: Some(Box::pin(stop.cancelled_owned())),
+            orphaned: Some(orphaned),
         }
     }
 
@@ -423,6 +466,9 @@ impl Rare {
     fn poll(&mut self, cx: &mut Context<'_>, verdict: Verdict) -> Poll<Due> {
         if is_ready(&mut self.stop, cx) {
             return Poll::Ready(Due::Stop);
+        }
+        if is_ready(&mut self.orphaned, cx) {
+            return Poll::Ready(Due::Orphaned);
         }
         if is_ready(&mut self.linger, cx) {
             return Poll::Ready(Due::Lingered);

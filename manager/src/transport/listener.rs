@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::auth::Source;
 use crate::certificate::Certificate;
 use crate::network::Network;
+use crate::process::Peer;
 use crate::quiet::Quiet;
 use crate::server::{Listen, StartError};
 
@@ -37,7 +38,7 @@ pub(crate) enum Listener {
 /// A connection that came in, and where from.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    Unix(UnixStream, Source),
+    Unix(UnixStream, Source, Peer),
     Tcp(TcpStream, Source),
     /// What is to become of it is TLS, with this certificate.
     Tls(TcpStream, Source, Certificate),
@@ -46,7 +47,7 @@ pub(crate) enum Accepted {
 impl Accepted {
     pub(crate) fn source(&self) -> Source {
         match self {
-            Self::Unix(_, source) | Self::Tcp(_, source) | Self::Tls(_, source, _) => *source,
+            Self::Unix(_, source, _) | Self::Tcp(_, source) | Self::Tls(_, source, _) => *source,
         }
     }
 
@@ -61,7 +62,7 @@ impl Accepted {
         frames.extend(text.as_bytes());
         // A socket that is new has room for it. If it has not, the client is told by the end of the connection.
         let _ = match &self {
-            Self::Unix(stream, _) => stream.try_write(&frames),
+            Self::Unix(stream, ..) => stream.try_write(&frames),
             Self::Tcp(stream, _) => stream.try_write(&frames),
             // There is no TLS yet in which to say it.
             Self::Tls(..) => Ok(0),
@@ -140,9 +141,12 @@ impl Listener {
 
     /// The next connection. A failure is waited out and never ends the listener; `quiet` says when it is logged.
     pub(crate) async fn accept(&self, network: &Network, quiet: &mut Quiet) -> Accepted {
+        let mut held = None;
         loop {
-            match self.try_accept(network).await {
+            match self.try_accept(network, &mut held).await {
                 Ok(accepted) => return accepted,
+                // Nobody is left who could be told.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     if let Some(unsaid) = quiet.say(Instant::now()) {
                         tracing::warn!(%error, unsaid, "a connection was refused");
@@ -159,16 +163,29 @@ impl Listener {
         }
     }
 
-    async fn try_accept(&self, network: &Network) -> io::Result<Accepted> {
+    /// The next connection. What came in when there was nothing left to watch its process with is held meanwhile.
+    async fn try_accept(&self, network: &Network, held: &mut Option<UnixStream>) -> io::Result<Accepted> {
         match self {
             Self::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
-                let uid = stream.peer_cred()?.uid();
+                let stream = match held.take() {
+                    Some(stream) => stream,
+                    None => listener.accept().await?.0,
+                };
+                let credentials = stream.peer_cred()?;
+                let uid = credentials.uid();
                 if uid != geteuid().as_raw() {
                     let problem = format!("the process at the other end belongs to user {uid}");
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
                 }
-                Ok(Accepted::Unix(stream, Source::User(uid)))
+                match Peer::of(&stream, &credentials) {
+                    Ok(peer) => Ok(Accepted::Unix(stream, Source::User(uid), peer)),
+                    Err(error) => {
+                        if error.kind() != io::ErrorKind::ConnectionAborted {
+                            *held = Some(stream);
+                        }
+                        Err(error)
+                    }
+                }
             }
             Self::Tcp(listener) => {
                 let (stream, source) = accept_tcp(listener, network).await?;
@@ -261,5 +278,18 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_interval().ok(), Some(PROBE));
         assert_eq!(socket.tcp_keepalive_retries().ok(), Some(5));
         assert_eq!(socket.tcp_nodelay().ok(), Some(true));
+    }
+
+    #[tokio::test]
+    async fn the_system_tells_which_process_has_connected_over_a_unix_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = Address::Unix(folder.path().join("manager.sock"));
+        let listener = Listener::bind(&Listen { address, beyond_loopback: false }, None).expect("a free path");
+        let _client = UnixStream::connect(folder.path().join("manager.sock")).await.expect("it listens");
+        let Accepted::Unix(_, _, peer) = listener.accept(&Network::default(), &mut Quiet::default()).await else {
+            panic!("it came over a Unix socket")
+        };
+        assert_eq!(peer.pid, Some(std::process::id()));
+        assert_eq!(peer.process.is_some(), cfg!(target_os = "linux"));
     }
 }

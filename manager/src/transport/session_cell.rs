@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_objects::Client;
 use holdfast_proto::{Reason, Refusal};
 
 use crate::session::{Session, Store};
@@ -11,6 +12,8 @@ use crate::session::{Session, Store};
 #[derive(Debug)]
 pub(super) struct SessionCell {
     store: Arc<Store>,
+    /// The process at the other end, where the system tells it.
+    peer_pid: Option<u32>,
     state: State,
 }
 
@@ -22,8 +25,8 @@ enum State {
 }
 
 impl SessionCell {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, state: State::Unopened }
+    pub(super) fn new(store: Arc<Store>, peer_pid: Option<u32>) -> Self {
+        Self { store, peer_pid, state: State::Unopened }
     }
 
     /// What all sessions share.
@@ -34,11 +37,20 @@ impl SessionCell {
     /// The session, which is opened now if there was none yet. Refused: `QUOTA`, and `UNAUTHENTICATED` after its end.
     pub(super) fn open(&mut self) -> Result<&mut Session, Refusal> {
         if matches!(self.state, State::Unopened) {
-            self.state = State::Open(Session::open(&self.store)?);
+            let client = Client { pid: self.peer_pid.unwrap_or_default(), ..Client::default() };
+            self.state = State::Open(Session::open(&self.store, client)?);
         }
         self.get().ok_or_else(|| {
             Refusal::new(Reason::Unauthenticated, "the session of this connection has ended: make another connection")
         })
+    }
+
+    /// As [`open`](Self::open), for a client that says this of itself. What the system says of its process goes before it.
+    pub(super) fn open_for(&mut self, mut client: Client) -> Result<&mut Session, Refusal> {
+        client.pid = self.peer_pid.unwrap_or(client.pid);
+        let session = self.open()?;
+        session.introduce(client);
+        Ok(session)
     }
 
     /// The session, if it is open.
@@ -72,5 +84,27 @@ impl SessionCell {
     /// Ends the session, for good.
     pub(super) fn end(&mut self) {
         self.state = State::Ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn the_word_of_the_system_goes_before_that_of_a_client() {
+        let store = Arc::new(Store::new(Limits::default(), 1));
+        let said = || Client { name: "worker".to_owned(), pid: 9, host: "here".to_owned() };
+        let mut cell = SessionCell::new(store.clone(), Some(7));
+        assert_eq!(
+            **cell.open().unwrap().client(),
+            Client { pid: 7, ..Client::default() },
+            "a unary call says nothing"
+        );
+        assert_eq!(**cell.open_for(said()).unwrap().client(), Client { pid: 7, ..said() });
+        assert_eq!(**cell.open().unwrap().client(), Client { pid: 7, ..said() }, "and is remembered");
+        let mut cell = SessionCell::new(store, None);
+        assert_eq!(**cell.open_for(said()).unwrap().client(), said());
     }
 }

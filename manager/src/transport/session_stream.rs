@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
+use holdfast_objects::Client;
 use holdfast_proto::frame::{self, Broken, CallFrame, ClientSays, Deframer, FromClient};
 use holdfast_proto::{
     CONNECT_PATH, Goodbye, Hello, INCARNATION_METADATA, PROTOCOL, Resume, ServerFrame, Welcome, server_frame,
@@ -141,7 +142,7 @@ impl SessionStream {
         let store = session.store().clone();
         if let Some(session) = session.take() {
             session.waiting().set_waker(None);
-            tracing::debug!(session = %session.id(), "a session lost its connection");
+            tracing::debug!(session = %session.id(), client = %session.client(), "a session lost its connection");
             let Count { sequence, received, replied } = self.count;
             let detached = Detached { session, sequence, received, replied, forgotten, replies };
             store.resumables.detach(Box::new(detached), &store, grace.time);
@@ -274,14 +275,18 @@ impl SessionStream {
         if hello.name.len() > 128 {
             return Err(Status::invalid_argument("the name of a client has at most 128 bytes"));
         }
+        if hello.host.len() > 255 {
+            return Err(Status::invalid_argument("the name of a client's host has at most 255 bytes"));
+        }
         if let Some(resume) = &hello.resume {
             return self.begin_resume(resume, session);
         }
         let store = session.store().clone();
-        let session = session.open().map_err(|refusal| status::of(&refusal, CONNECT_PATH))?;
+        let client = Client { name: hello.name.clone(), pid: hello.pid, host: hello.host.clone() };
+        let session = session.open_for(client).map_err(|refusal| status::of(&refusal, CONNECT_PATH))?;
         let id = session.id();
         session.waiting().set_waker(Some(cx.waker().clone()));
-        tracing::debug!(session = %id, client = hello.name, "a session opened");
+        tracing::debug!(session = %id, client = %session.client(), "a session opened");
         let grace = self.grace.as_ref().filter(|_| hello.resumable);
         let resumption = grace.and_then(|grace| store.resumables.add(session, grace.release.clone()));
         if resumption.is_some() {

@@ -122,7 +122,7 @@ fn replies_of_all_lengths_are_written_as_prost_does() {
 
 #[test]
 fn the_other_frames_are_read() {
-    let hello = Hello { protocol: 1, name: "worker".into(), ..Hello::default() };
+    let hello = Hello { protocol: 1, name: "worker".into(), pid: 12, host: "here".into(), ..Hello::default() };
     let goodbye = Goodbye { message: "done".into() };
     let welcome = Welcome {
         session: vec![1; 16],

@@ -60,22 +60,52 @@ pub fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileE
 /// The file appears whole or not at all, and of several processes that do this at once one makes it: read it afterwards
 /// to know which content it has.
 pub fn create_private_file(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    put_private_file(path, content, |unfinished| {
+        // A link, unlike a rename, does not replace a file that another process has made meanwhile.
+        match fs::hard_link(unfinished, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Makes a file have this content, readable by this user only, whether there was one before or not.
+///
+/// Whatever happens, it has the old content or the new one, whole; and the new one when this returns, also after a loss of
+/// power.
+pub fn replace_private_file(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    put_private_file(path, content, |unfinished| {
+        fs::rename(unfinished, path)?;
+        File::open(folder_of(path).unwrap_or(Path::new(".")))?.sync_all()
+    })
+}
+
+/// Writes a new file beside where it belongs, and lets `put` put it there.
+fn put_private_file(
+    path: &Path,
+    content: &[u8],
+    put: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), PrivateFileError> {
     let failed = PrivateFileError::Write;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    }
+    make_folder_of(path).map_err(failed)?;
     let mut suffix = [0; 8];
     getrandom::fill(&mut suffix).map_err(|error| failed(io::Error::other(error)))?;
     let unfinished = path.with_extension(format!("new-{:016x}", u64::from_ne_bytes(suffix)));
-    let written = write_private_file(&unfinished, content).and_then(|()| {
-        // A link, unlike a rename, does not replace a file that another process has made meanwhile.
-        match fs::hard_link(&unfinished, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
-            _ => Ok(()),
-        }
-    });
+    let written = write_private_file(&unfinished, content).and_then(|()| put(&unfinished).map_err(failed));
     let _ = fs::remove_file(&unfinished);
     written
+}
+
+/// Makes the folder that a file is to be in, for this user alone, unless it is there.
+pub fn make_folder_of(path: &Path) -> io::Result<()> {
+    match folder_of(path) {
+        Some(folder) => DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        None => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty())
 }
 
 /// Writes a new file, readable by this user only.

@@ -140,7 +140,8 @@ impl Talk<'_> {
         let token = self.authenticate(&mut sender).await?;
         let (mut recv, mut send) = self.connect(&mut sender, &token).await?;
         let (resume, received) = self.resume.clone().unzip();
-        let hello = Hello { protocol: PROTOCOL, name: self.target.name.clone(), resumable: true, resume };
+        let (name, host) = (self.target.name.clone(), self.target.host.clone());
+        let hello = Hello { protocol: PROTOCOL, name, resumable: true, resume, pid: std::process::id(), host };
         let received = received.unwrap_or_default();
         let mut out = BytesMut::new();
         frame::put_client(&mut out, &ClientFrame { received, frame: Some(client_frame::Frame::Hello(hello)) });
