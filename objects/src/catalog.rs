@@ -268,6 +268,12 @@ macro_rules! catalogue {
                 match self { $(Self::$Kind(object) => format!("{:?}", object.state())),+ }
             }
 
+            /// Panics if what its kind promises of its state is not so.
+            #[cfg(any(test, feature = "testing"))]
+            pub fn check_invariants(&self) {
+                match self { $(Self::$Kind(object) => object.check_invariants()),+ }
+            }
+
             /// How many elements it has, if its kind has any.
             #[must_use]
             pub fn elements(&self) -> Option<u64> {
@@ -360,6 +366,7 @@ catalogue! {
     Array in array,
     Namespace in namespace,
     Lock in lock,
+    Semaphore in semaphore,
 }
 
 #[cfg(test)]

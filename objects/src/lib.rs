@@ -28,6 +28,7 @@ mod object;
 mod order;
 mod ordered_map;
 mod page;
+pub mod semaphore;
 pub mod set;
 mod slice;
 #[cfg(any(test, feature = "testing"))]
@@ -38,4 +39,4 @@ mod wait_queue;
 
 pub use client::Client;
 pub use object::{Answer, Creation, Ended, Object, Patience, Room, Withdrawal};
-pub use turn::{CallId, SessionId, Turn, Waiters, Woken};
+pub use turn::{CallId, CallState, SessionId, Turn, Waiters, Woken};

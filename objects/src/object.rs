@@ -91,6 +91,10 @@ pub trait Object: Sized + Send + fmt::Debug {
     /// Shows `visit` each reference to another object that is in it: those of its state, each once, without a copy.
     fn visit_references(&self, visit: &mut dyn FnMut(&Reference));
 
+    /// Panics if what its type promises of its state is not so. Called after every input in tests.
+    #[cfg(any(test, feature = "testing"))]
+    fn check_invariants(&self) {}
+
     /// How many elements it has, for listings. `None` for a kind that has no elements. Must be cheap: it is asked for every
     /// object of a listing.
     fn elements(&self) -> Option<u64> {

@@ -30,6 +30,30 @@ pub struct CallId {
     pub number: u64,
 }
 
+/// A call, as it stands in a saved state.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CallState {
+    /// The session of the call.
+    #[prost(bytes = "vec", tag = "1")]
+    pub session: Vec<u8>,
+    /// Its number there.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+
+impl CallState {
+    /// The call that it stands for. Refused: `MALFORMED`.
+    pub(crate) fn read(&self) -> Result<CallId, Refusal> {
+        Ok(CallId { session: SessionId::read(&self.session)?, number: self.number })
+    }
+}
+
+impl From<CallId> for CallState {
+    fn from(call: CallId) -> Self {
+        Self { session: call.session.0.into(), number: call.number }
+    }
+}
+
 /// One input being applied: who asked, when in the order of all inputs, within which limits, and whom it woke.
 #[derive(Debug)]
 pub struct Turn {

@@ -3,7 +3,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::{CallId, SessionId};
+use holdfast_proto::Refusal;
+
+use crate::{CallId, CallState, SessionId};
 
 /// Calls that wait, in the order in which they came: the one wait queue of all kinds.
 ///
@@ -93,6 +95,19 @@ impl<T> WaitQueue<T> {
     }
 }
 
+/// A queue of calls of which nothing more needs to be known.
+impl WaitQueue<()> {
+    /// As it stands in a saved state. Refused: `MALFORMED`.
+    pub(crate) fn read(calls: &[CallState]) -> Result<Self, Refusal> {
+        calls.iter().map(|call| Ok((call.read()?, ()))).collect()
+    }
+
+    /// As it is saved.
+    pub(crate) fn saved(&self) -> Vec<CallState> {
+        self.iter().map(|(call, ())| call.into()).collect()
+    }
+}
+
 impl<T> FromIterator<(CallId, T)> for WaitQueue<T> {
     fn from_iter<I: IntoIterator<Item = (CallId, T)>>(calls: I) -> Self {
         let mut queue = Self::default();
@@ -103,7 +118,8 @@ impl<T> FromIterator<(CallId, T)> for WaitQueue<T> {
     }
 }
 
-fn calls_of(session: SessionId) -> core::ops::RangeInclusive<CallId> {
+/// All calls that a session can make.
+pub(crate) fn calls_of(session: SessionId) -> core::ops::RangeInclusive<CallId> {
     CallId { session, number: 0 }..=CallId { session, number: u64::MAX }
 }
 
