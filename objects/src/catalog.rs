@@ -367,6 +367,7 @@ catalogue! {
     Namespace in namespace,
     Lock in lock,
     Semaphore in semaphore,
+    Event in event,
 }
 
 #[cfg(test)]

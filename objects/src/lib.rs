@@ -18,6 +18,7 @@ pub mod catalog;
 mod client;
 pub mod dict;
 mod door;
+pub mod event;
 mod holding;
 mod key;
 pub mod list;
