@@ -368,6 +368,7 @@ catalogue! {
     Lock in lock,
     Semaphore in semaphore,
     Event in event,
+    Barrier in barrier,
 }
 
 #[cfg(test)]

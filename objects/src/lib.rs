@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod array;
+pub mod barrier;
 pub mod catalog;
 mod client;
 pub mod dict;

@@ -1,5 +1,6 @@
 //! Arbitrary data and ops for tests, here and in other crates.
 
+mod barrier;
 mod event;
 mod list;
 mod lock;
