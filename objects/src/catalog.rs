@@ -369,6 +369,7 @@ catalogue! {
     Semaphore in semaphore,
     Event in event,
     Barrier in barrier,
+    Latch in latch,
 }
 
 #[cfg(test)]

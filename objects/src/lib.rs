@@ -22,6 +22,7 @@ mod door;
 pub mod event;
 mod holding;
 mod key;
+pub mod latch;
 pub mod list;
 pub mod lock;
 pub mod namespace;

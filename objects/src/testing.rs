@@ -2,6 +2,7 @@
 
 mod barrier;
 mod event;
+mod latch;
 mod list;
 mod lock;
 #[cfg(test)]
