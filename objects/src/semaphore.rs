@@ -18,7 +18,7 @@ use holdfast_proto::{
 use self::grants::{Grant, GrantId, Grants, of, with};
 use crate::holding::{self, Fate, Policy};
 use crate::turn::withdrawn;
-use crate::wait_queue::{WaitQueue, calls_of};
+use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, CallState, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
 
 /// A semaphore: permits, which sessions take and give back.
@@ -210,7 +210,7 @@ impl Object for Semaphore {
 
     fn leave(&mut self, session: SessionId, how: Ended, turn: &mut Turn) {
         self.waiting.remove_session(session);
-        let unacknowledged: Vec<CallId> = self.unacknowledged.range(calls_of(session)).map(|(call, _)| *call).collect();
+        let unacknowledged: Vec<CallId> = self.unacknowledged.range(session.calls()).map(|(call, _)| *call).collect();
         for call in unacknowledged {
             self.unacknowledged.remove(&call);
         }
@@ -231,7 +231,7 @@ impl Object for Semaphore {
     fn involves(&self, session: SessionId) -> bool {
         self.grants.has(session)
             || self.waiting.involves(session)
-            || self.unacknowledged.range(calls_of(session)).next().is_some()
+            || self.unacknowledged.range(session.calls()).next().is_some()
     }
 
     fn visit_waiting(&self, visit: &mut dyn FnMut(CallId)) {

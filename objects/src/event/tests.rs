@@ -2,7 +2,7 @@ use alloc::vec;
 
 use super::*;
 use crate::Room;
-use crate::testing::model::{self, Input, Model, Outcome};
+use crate::testing::model::{Model, compare, refused};
 use holdfast_proto::{EventClearRequest, EventIsSetRequest, EventSetRequest};
 
 /// An event and the inputs so far. Sessions are known by a letter, calls by theirs and a number.
@@ -127,57 +127,64 @@ struct Plain {
     waiting: Vec<CallId>,
 }
 
-impl Model for Plain {
-    type Object = Event;
-
-    fn new(_: &Spec) -> Self {
+impl Model<Event> for Plain {
+    fn new(_: Spec) -> Self {
         Self { set: false, waiting: vec![] }
     }
 
-    fn input(&mut self, input: Input<Op>, _: u64) -> Vec<Outcome<Reply>> {
-        match input {
-            Input::Call(call, Op::Set(_)) => {
+    fn apply(&mut self, op: Op, turn: &mut Turn) -> Answer<Reply> {
+        match op {
+            Op::Set(_) => {
                 self.set = true;
-                let woken = self.waiting.drain(..).map(|waiting| (waiting, Ok(reply(true))));
-                [(call, Ok(Reply::Set(EventSetResponse {})))].into_iter().chain(woken).collect()
+                self.waiting.drain(..).for_each(|waiting| turn.wake(waiting, reply(true)));
+                Answer::Done(Reply::Set(EventSetResponse {}))
             }
-            Input::Call(call, Op::Clear(_)) => {
+            Op::Clear(_) => {
                 self.set = false;
-                vec![(call, Ok(Reply::Clear(EventClearResponse {})))]
+                Answer::Done(Reply::Clear(EventClearResponse {}))
             }
-            Input::Call(call, Op::IsSet(_)) => vec![(call, Ok(Reply::IsSet(EventIsSetResponse { set: self.set })))],
-            Input::Call(call, Op::Wait(request)) => match request.patience_ms {
-                Some(..0) => vec![(call, Err(Reason::OutOfRange))],
-                patience if self.set || patience == Some(0) => vec![(call, Ok(reply(self.set)))],
-                _ => {
-                    self.waiting.push(call);
-                    vec![]
+            Op::IsSet(_) => Answer::Done(Reply::IsSet(EventIsSetResponse { set: self.set })),
+            Op::Wait(request) => match request.patience_ms {
+                Some(..0) => refused(Reason::OutOfRange),
+                patience if self.set || patience == Some(0) => Answer::Done(reply(self.set)),
+                patience => {
+                    self.waiting.push(turn.call);
+                    Answer::Wait(willing(patience))
                 }
             },
-            Input::Withdraw(call, why) => {
-                let waited = self.waiting.contains(&call);
-                self.waiting.retain(|waiting| *waiting != call);
-                let answer = if why == Withdrawal::Patience { Ok(reply(false)) } else { Err(Reason::Withdrawn) };
-                waited.then_some((call, answer)).into_iter().collect()
-            }
-            Input::Undo(_) | Input::Acknowledge(_) => vec![],
-            Input::Leave(session, _) => {
-                self.waiting.retain(|waiting| waiting.session != session);
-                vec![]
+        }
+    }
+
+    fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) {
+        if let Some(at) = self.waiting.iter().position(|waiting| *waiting == call) {
+            self.waiting.remove(at);
+            match why {
+                Withdrawal::Patience => turn.wake(call, reply(false)),
+                Withdrawal::Cancelled => turn.refuse(call, withdrawn()),
             }
         }
     }
 
-    fn waiting(&self) -> Vec<CallId> {
-        self.waiting.clone()
+    fn undo(&mut self, _: CallId, _: &mut Turn) {}
+
+    fn acknowledge(&mut self, _: CallId) {}
+
+    fn leave(&mut self, session: SessionId, _: Ended, _: &mut Turn) {
+        self.waiting.retain(|waiting| waiting.session != session);
     }
 
-    fn involves(&self, session: SessionId) -> bool {
-        self.waiting.iter().any(|waiting| waiting.session == session)
+    fn with_good_fence(&self, op: Op) -> Op {
+        op
     }
+}
+
+fn willing(patience_ms: Option<i64>) -> Patience {
+    patience_ms.map_or(Patience::Endless, |ms| Patience::For(core::time::Duration::from_millis(ms as u64)))
 }
 
 #[test]
 fn it_does_what_the_model_does() {
-    model::holds::<Plain>();
+    let mut answered = 0;
+    compare::<Event, Plain>(400, 300, &mut |_| answered += 1);
+    assert!(answered > 1000, "only {answered} calls were answered after they had waited");
 }
