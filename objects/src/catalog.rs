@@ -366,6 +366,10 @@ catalogue! {
     Array in array,
     Namespace in namespace,
     Lock in lock,
+    Semaphore in semaphore,
+    Event in event,
+    Barrier in barrier,
+    Latch in latch,
     Queue in queue,
 }
 

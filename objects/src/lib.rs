@@ -14,12 +14,15 @@ extern crate alloc;
 extern crate std;
 
 pub mod array;
+pub mod barrier;
 pub mod catalog;
 mod client;
 pub mod dict;
 mod door;
+pub mod event;
 mod holding;
 mod key;
+pub mod latch;
 pub mod list;
 pub mod lock;
 pub mod namespace;
@@ -29,6 +32,7 @@ mod order;
 mod ordered_map;
 mod page;
 pub mod queue;
+pub mod semaphore;
 pub mod set;
 mod slice;
 #[cfg(any(test, feature = "testing"))]
@@ -39,4 +43,4 @@ mod wait_queue;
 
 pub use client::Client;
 pub use object::{Answer, Creation, Ended, Object, Patience, Room, Withdrawal};
-pub use turn::{CallId, SessionId, Turn, Waiters, Woken};
+pub use turn::{CallId, CallState, SessionId, Turn, Waiters, Woken};

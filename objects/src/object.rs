@@ -91,7 +91,7 @@ pub trait Object: Sized + Send + fmt::Debug {
     /// Shows `visit` each reference to another object that is in it: those of its state, each once, without a copy.
     fn visit_references(&self, visit: &mut dyn FnMut(&Reference));
 
-    /// Panics if it is not as its kind says that it always is, for tests.
+    /// Panics if what its type promises of its state is not so. Called after every input in tests.
     #[cfg(any(test, feature = "testing"))]
     fn check_invariants(&self) {}
 

@@ -1,8 +1,14 @@
 //! Arbitrary data and ops for tests, here and in other crates.
 
+mod barrier;
+mod event;
+mod latch;
 mod list;
 mod lock;
+#[cfg(test)]
+pub(crate) mod model;
 mod queue;
+mod semaphore;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -211,6 +217,11 @@ impl Source {
     /// A fence, if any is named; seldom one that was given.
     fn fence(&mut self) -> Option<u64> {
         (self.below(4) == 0).then(|| self.below(20))
+    }
+
+    /// How many of something: mostly few, seldom none or less than none.
+    fn few(&mut self) -> i64 {
+        if self.below(12) == 0 { -1 } else { self.below(4) as i64 }
     }
 
     fn members(&mut self) -> Vec<Datum> {

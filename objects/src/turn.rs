@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use holdfast_proto::{Reason, Refusal};
 
@@ -19,6 +20,11 @@ impl SessionId {
         let id = bytes.try_into().map_err(|_| Refusal::new(Reason::Malformed, "the id of a session has 16 bytes"))?;
         Ok(Self(id))
     }
+
+    /// The ids of all calls that it may ever make, for ordered maps by call.
+    pub(crate) fn calls(self) -> RangeInclusive<CallId> {
+        CallId { session: self, number: 0 }..=CallId { session: self, number: u64::MAX }
+    }
 }
 
 /// The id of a call: its session, and its number there, which no other call of the session has.
@@ -28,6 +34,30 @@ pub struct CallId {
     pub session: SessionId,
     /// Which of them.
     pub number: u64,
+}
+
+/// A call, as it stands in a saved state.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CallState {
+    /// The session of the call.
+    #[prost(bytes = "vec", tag = "1")]
+    pub session: Vec<u8>,
+    /// Its number there.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+
+impl CallState {
+    /// The call that it stands for. Refused: `MALFORMED`.
+    pub(crate) fn read(&self) -> Result<CallId, Refusal> {
+        Ok(CallId { session: SessionId::read(&self.session)?, number: self.number })
+    }
+}
+
+impl From<CallId> for CallState {
+    fn from(call: CallId) -> Self {
+        Self { session: call.session.0.into(), number: call.number }
+    }
 }
 
 /// One input being applied: who asked, when in the order of all inputs, within which limits, and whom it woke.

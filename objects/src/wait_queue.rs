@@ -3,7 +3,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::{CallId, SessionId};
+use holdfast_proto::Refusal;
+
+use crate::{CallId, CallState, SessionId};
 
 /// Calls that wait, in the order in which they came: the one wait queue of all kinds.
 ///
@@ -77,19 +79,32 @@ impl<T> WaitQueue<T> {
     /// Takes all calls of a session out, in their order.
     pub(crate) fn remove_session(&mut self, session: SessionId) -> Vec<(CallId, T)> {
         let mut removed: Vec<(u64, CallId)> =
-            self.places.range(calls_of(session)).map(|(call, place)| (*place, *call)).collect();
+            self.places.range(session.calls()).map(|(call, place)| (*place, *call)).collect();
         removed.sort_unstable();
         removed.into_iter().filter_map(|(_, call)| self.remove(call).map(|what| (call, what))).collect()
     }
 
     /// Whether a call of this session waits.
     pub(crate) fn involves(&self, session: SessionId) -> bool {
-        self.places.range(calls_of(session)).next().is_some()
+        self.places.range(session.calls()).next().is_some()
     }
 
     /// All that wait, in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &T)> {
         self.by_place.values().map(|(call, what)| (*call, what))
+    }
+}
+
+/// A queue of calls of which nothing more needs to be known.
+impl WaitQueue<()> {
+    /// As it stands in a saved state. Refused: `MALFORMED`.
+    pub(crate) fn read(calls: &[CallState]) -> Result<Self, Refusal> {
+        calls.iter().map(|call| Ok((call.read()?, ()))).collect()
+    }
+
+    /// As it is saved.
+    pub(crate) fn saved(&self) -> Vec<CallState> {
+        self.iter().map(|(call, ())| call.into()).collect()
     }
 }
 
@@ -101,10 +116,6 @@ impl<T> FromIterator<(CallId, T)> for WaitQueue<T> {
         }
         queue
     }
-}
-
-fn calls_of(session: SessionId) -> core::ops::RangeInclusive<CallId> {
-    CallId { session, number: 0 }..=CallId { session, number: u64::MAX }
 }
 
 #[cfg(test)]
