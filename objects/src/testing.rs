@@ -2,6 +2,8 @@
 
 mod list;
 mod lock;
+#[cfg(test)]
+pub(crate) mod model;
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use holdfast_proto::{Reason, Refusal};
 
@@ -18,6 +19,11 @@ impl SessionId {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
         let id = bytes.try_into().map_err(|_| Refusal::new(Reason::Malformed, "the id of a session has 16 bytes"))?;
         Ok(Self(id))
+    }
+
+    /// The ids of all calls that it may ever make, for ordered maps by call.
+    pub(crate) fn calls(self) -> RangeInclusive<CallId> {
+        CallId { session: self, number: 0 }..=CallId { session: self, number: u64::MAX }
     }
 }
 

@@ -77,14 +77,14 @@ impl<T> WaitQueue<T> {
     /// Takes all calls of a session out, in their order.
     pub(crate) fn remove_session(&mut self, session: SessionId) -> Vec<(CallId, T)> {
         let mut removed: Vec<(u64, CallId)> =
-            self.places.range(calls_of(session)).map(|(call, place)| (*place, *call)).collect();
+            self.places.range(session.calls()).map(|(call, place)| (*place, *call)).collect();
         removed.sort_unstable();
         removed.into_iter().filter_map(|(_, call)| self.remove(call).map(|what| (call, what))).collect()
     }
 
     /// Whether a call of this session waits.
     pub(crate) fn involves(&self, session: SessionId) -> bool {
-        self.places.range(calls_of(session)).next().is_some()
+        self.places.range(session.calls()).next().is_some()
     }
 
     /// All that wait, in their order.
@@ -101,10 +101,6 @@ impl<T> FromIterator<(CallId, T)> for WaitQueue<T> {
         }
         queue
     }
-}
-
-fn calls_of(session: SessionId) -> core::ops::RangeInclusive<CallId> {
-    CallId { session, number: 0 }..=CallId { session, number: u64::MAX }
 }
 
 #[cfg(test)]

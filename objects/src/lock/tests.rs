@@ -5,6 +5,9 @@ use super::*;
 use crate::{Client, Room, Woken};
 use holdfast_proto::{LockDescribeRequest, LockResetRequest, OnClose, OnLoss};
 
+mod conditions;
+mod model;
+
 /// A lock and the inputs so far. Sessions are known by a letter, calls by theirs and a number.
 struct World {
     lock: Lock,
@@ -34,7 +37,9 @@ impl World {
 
     fn apply(&mut self, call: CallId, op: Op) -> (Answer<Reply>, Vec<Woken>) {
         let mut turn = self.turn(call);
-        (self.lock.apply(op, &mut turn), turn.woken)
+        let answer = self.lock.apply(op, &mut turn);
+        self.lock.check_invariants();
+        (answer, turn.woken)
     }
 
     fn acquire(&mut self, call: CallId, patience_ms: Option<i64>) -> Answer<Reply> {
@@ -50,18 +55,28 @@ impl World {
     fn leave(&mut self, name: char, how: Ended) -> Vec<Woken> {
         let mut turn = self.turn(call(name, 0));
         self.lock.leave(session(name), how, &mut turn);
+        self.lock.check_invariants();
         turn.woken
     }
 
     fn undo(&mut self, call: CallId) -> Vec<Woken> {
         let mut turn = self.turn(call);
         self.lock.undo(call, &mut turn);
+        self.lock.check_invariants();
         turn.woken
+    }
+
+    fn acknowledge(&mut self, call: CallId) {
+        let mut turn = self.turn(call);
+        self.lock.acknowledge(call, &mut turn);
+        assert_eq!(turn.woken, []);
     }
 
     fn withdraw(&mut self, call: CallId, why: Withdrawal) -> (bool, Vec<Woken>) {
         let mut turn = self.turn(call);
-        (self.lock.withdraw(call, why, &mut turn), turn.woken)
+        let waited = self.lock.withdraw(call, why, &mut turn);
+        self.lock.check_invariants();
+        (waited, turn.woken)
     }
 }
 
