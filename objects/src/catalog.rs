@@ -366,6 +366,7 @@ catalogue! {
     Array in array,
     Namespace in namespace,
     Lock in lock,
+    Rwlock in rwlock,
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod object;
 mod order;
 mod ordered_map;
 mod page;
+pub mod rwlock;
 pub mod set;
 mod slice;
 #[cfg(any(test, feature = "testing"))]

@@ -4,6 +4,7 @@ mod list;
 mod lock;
 #[cfg(test)]
 pub(crate) mod model;
+mod rwlock;
 
 use alloc::boxed::Box;
 use alloc::string::String;

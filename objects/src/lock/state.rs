@@ -117,7 +117,7 @@ impl Lock {
             condition: String::from(&**condition),
         };
         State {
-            spec: self.spec.clone(),
+            spec: self.spec,
             holder: self.holder.as_ref().map(Holder::state),
             waiting: self.waiting.iter().map(|(call, waiter)| waiter.state(call)).collect(),
             abandoned: self.abandoned.clone(),

@@ -186,7 +186,7 @@ fn a_broken_lock_refuses_everybody_until_it_is_reset() {
 fn what_is_kept_is_released_with_its_fence_or_by_a_reset() {
     let spec = Spec { on_loss: OnLoss::Keep.into(), on_close: OnClose::Keep.into(), ..Spec::default() };
     for how in [Ended::Closed, Ended::Lost] {
-        let mut world = World::new(spec.clone());
+        let mut world = World::new(spec);
         let _ = world.acquire(call('a', 1), None);
         let _ = world.acquire(call('b', 1), None);
         assert_eq!(world.leave('a', how), []);
