@@ -32,6 +32,7 @@ mod order;
 mod ordered_map;
 mod page;
 pub mod queue;
+pub mod rwlock;
 pub mod semaphore;
 pub mod set;
 mod slice;

@@ -1,7 +1,12 @@
-//! A shared lock: kind `lock`.
+//! A shared lock and its conditions: kind `lock`.
 
+mod condition;
+mod state;
+
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use holdfast_proto::datum::Reference;
@@ -15,6 +20,9 @@ use crate::holding::{self, Fate, Policy};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
+use condition::{Conditions, returned};
+
+pub use state::{ConditionState, HolderState, State, UnreadState, WaiterState};
 
 /// A lock, which at most one session holds.
 ///
@@ -23,12 +31,19 @@ use crate::{Answer, CallId, Creation, Ended, Object, Patience, SessionId, Turn, 
 /// - It is held by a session, and if it is reentrant by an actor in it; by nobody, whose session has ended, if it is kept.
 /// - The fence of a grant is that of the turn in which it was granted, so each is above those before.
 /// - Who is granted it after its holder was lost is told so, once.
+/// - A call waits in one place: for the lock, or on one of its conditions. Nobody waits on a condition while it is broken.
+/// - A notify moves one that waits on the condition to those that wait for the lock, where it stays whatever its patience
+///   is, and is consumed when that one's caller has the answer. Whatever ends it before passes the notify to the next that
+///   waits on the condition. So each notify wakes one that lives, or none waited on the condition when it was passed on.
 #[derive(Debug)]
 pub struct Lock {
     spec: Spec,
     policy: Policy,
     holder: Option<Holder>,
-    waiting: WaitQueue<u64>,
+    waiting: WaitQueue<Waiter>,
+    conditions: Conditions,
+    /// The calls that returned after a notify, and whose callers may not know it yet, each with the condition.
+    unread: BTreeMap<CallId, Arc<str>>,
     /// Who was lost, until somebody is told.
     abandoned: Option<Abandoned>,
     /// Who broke it.
@@ -50,58 +65,25 @@ struct Holder {
     told: Option<Abandoned>,
 }
 
-/// All there is to know about a [`Lock`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct State {
-    /// How it was made.
-    #[prost(message, required, tag = "1")]
-    pub spec: Spec,
-    /// Who has it.
-    #[prost(message, optional, tag = "2")]
-    pub holder: Option<HolderState>,
-    /// Who waits for it, in their order.
-    #[prost(message, repeated, tag = "3")]
-    pub waiting: Vec<WaiterState>,
-    /// Who was lost, until somebody is told.
-    #[prost(message, optional, tag = "4")]
-    pub abandoned: Option<Abandoned>,
-    /// Who broke it.
-    #[prost(message, optional, tag = "5")]
-    pub broken: Option<Abandoned>,
+/// A call that waits for the lock.
+#[derive(Clone, Debug)]
+struct Waiter {
+    actor: u64,
+    claim: Claim,
 }
 
-/// Who has a lock.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct HolderState {
-    /// Its session; empty once that has ended.
-    #[prost(bytes = "vec", tag = "1")]
-    pub session: Vec<u8>,
-    /// The actor in it.
-    #[prost(uint64, tag = "2")]
-    pub actor: u64,
-    /// The fence of the grant.
-    #[prost(uint64, tag = "3")]
-    pub fence: u64,
-    /// The calls by which it was taken.
-    #[prost(uint64, repeated, tag = "4")]
-    pub calls: Vec<u64>,
-    /// What it was told when it was granted.
-    #[prost(message, optional, tag = "5")]
-    pub told: Option<Abandoned>,
-}
-
-/// A call that waits for a lock.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct WaiterState {
-    /// The session of the call.
-    #[prost(bytes = "vec", tag = "1")]
-    pub session: Vec<u8>,
-    /// Its number there.
-    #[prost(uint64, tag = "2")]
-    pub number: u64,
-    /// The actor that waits.
-    #[prost(uint64, tag = "3")]
-    pub actor: u64,
+/// What a call that waits for the lock came for.
+#[derive(Clone, Debug)]
+enum Claim {
+    /// To acquire it.
+    Acquire,
+    /// To have it again after it waited on a condition.
+    Return {
+        /// As often as it had it before.
+        depth: u32,
+        /// Set if it was notified: on which condition.
+        notified_on: Option<Arc<str>>,
+    },
 }
 
 impl Object for Lock {
@@ -115,35 +97,26 @@ impl Object for Lock {
             let problem = "a reentrant lock is released by the actor that has it: leave out released_by_anyone";
             return Err(Refusal::new(Reason::Malformed, problem));
         }
-        Ok(Self { spec, policy, holder: None, waiting: WaitQueue::default(), abandoned: None, broken: None })
+        Ok(Self {
+            spec,
+            policy,
+            holder: None,
+            waiting: WaitQueue::default(),
+            conditions: Conditions::default(),
+            unread: BTreeMap::new(),
+            abandoned: None,
+            broken: None,
+        })
     }
 
-    fn restore(state: State, creation: &mut Creation) -> Result<Self, Refusal> {
-        let State { spec, holder, waiting, abandoned, broken } = state;
-        let mut lock = Self::create(spec, creation)?;
-        lock.holder = holder.map(Holder::restore).transpose()?;
-        let waiting = waiting.into_iter().map(|waiter| {
-            let session = SessionId::read(&waiter.session)?;
-            Ok((CallId { session, number: waiter.number }, waiter.actor))
-        });
-        lock.waiting = waiting.collect::<Result<_, Refusal>>()?;
-        (lock.abandoned, lock.broken) = (abandoned, broken);
+    fn restore(mut state: State, creation: &mut Creation) -> Result<Self, Refusal> {
+        let mut lock = Self::create(core::mem::take(&mut state.spec), creation)?;
+        lock.load(state)?;
         Ok(lock)
     }
 
     fn state(&self) -> State {
-        let waiter = |(call, actor): (CallId, &u64)| WaiterState {
-            session: call.session.0.into(),
-            number: call.number,
-            actor: *actor,
-        };
-        State {
-            spec: self.spec.clone(),
-            holder: self.holder.as_ref().map(Holder::state),
-            waiting: self.waiting.iter().map(waiter).collect(),
-            abandoned: self.abandoned.clone(),
-            broken: self.broken.clone(),
-        }
+        self.saved()
     }
 
     fn apply(&mut self, op: Op, turn: &mut Turn) -> Answer<Reply> {
@@ -152,60 +125,77 @@ impl Object for Lock {
             Op::Release(request) => self.release(&request, turn).map(Reply::Release).into(),
             Op::Describe(_) => Answer::Done(Reply::Describe(self.describe(turn.call.session))),
             Op::Reset(_) => self.reset(turn).map(Reply::Reset).into(),
+            Op::Wait(request) => self.wait(&request, turn).into(),
+            Op::Notify(request) => self.notify(&request, turn).map(Reply::Notify).into(),
         }
     }
 
     fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
-        let waited = self.waiting.remove(call).is_some();
-        if waited {
-            match why {
-                Withdrawal::Patience => turn.wake(call, Reply::Acquire(LockAcquireResponse::default())),
-                Withdrawal::Cancelled => turn.refuse(call, withdrawn()),
+        let waits = self.waiting.get(call).is_some() || self.conditions.contains(call);
+        match why {
+            _ if !waits => {}
+            Withdrawal::Patience => self.lose_patience(call, turn),
+            Withdrawal::Cancelled => {
+                turn.refuse(call, withdrawn());
+                self.give_up(call);
+                self.hand_on(turn);
             }
         }
-        waited
+        waits
     }
 
     fn undo(&mut self, call: CallId, turn: &mut Turn) {
-        if let Some(holder) = self.holder.as_mut().filter(|holder| holder.session == Some(call.session))
-            && let Some(at) = holder.calls.iter().position(|number| *number == call.number)
-        {
-            holder.calls.remove(at);
+        if let Some(condition) = self.unread.remove(&call) {
+            self.notify_one(&condition);
+        }
+        if let Some(holder) = self.holder.as_mut().filter(|holder| holder.session == Some(call.session)) {
+            // One that returned from a condition took it as often as it had it before.
+            holder.calls.retain(|number| *number != call.number);
             if holder.calls.is_empty() {
                 // What it was told, nobody has heard.
                 self.abandoned = holder.told.take();
-                self.hand_on(turn);
+                self.holder = None;
             }
         }
+        self.hand_on(turn);
+    }
+
+    fn acknowledge(&mut self, call: CallId, _: &mut Turn) {
+        self.unread.remove(&call);
     }
 
     fn leave(&mut self, session: SessionId, how: Ended, turn: &mut Turn) {
-        self.waiting.remove_session(session);
-        let Some(holder) = self.holder.as_mut().filter(|holder| holder.session == Some(session)) else { return };
-        match self.policy.fate(how) {
-            Fate::Release => self.hand_on(turn),
-            Fate::Abandon => {
-                self.abandoned = Some(holding::abandoned(holder.fence, turn));
-                self.hand_on(turn);
-            }
-            Fate::Keep => holder.session = None,
-            Fate::Break => {
-                let by = holding::abandoned(holder.fence, turn);
-                self.holder = None;
-                while let Some((call, _)) = self.waiting.pop() {
-                    turn.refuse(call, holding::broken(&by));
+        let unheard = self.remove_waiters(session);
+        if let Some(holder) = self.holder.as_mut().filter(|holder| holder.session == Some(session)) {
+            match self.policy.fate(how) {
+                Fate::Release => self.holder = None,
+                Fate::Abandon => {
+                    self.abandoned = Some(holding::abandoned(holder.fence, turn));
+                    self.holder = None;
                 }
-                self.broken = Some(by);
+                Fate::Keep => holder.session = None,
+                Fate::Break => {
+                    let by = holding::abandoned(holder.fence, turn);
+                    self.break_down(by, turn);
+                }
             }
         }
+        for condition in unheard {
+            self.notify_one(&condition);
+        }
+        self.hand_on(turn);
     }
 
     fn involves(&self, session: SessionId) -> bool {
-        self.holder.as_ref().is_some_and(|holder| holder.session == Some(session)) || self.waiting.involves(session)
+        self.holder.as_ref().is_some_and(|holder| holder.session == Some(session))
+            || self.waiting.involves(session)
+            || self.conditions.involves(session)
+            || self.unread.range(session.calls()).next().is_some()
     }
 
     fn visit_waiting(&self, visit: &mut dyn FnMut(CallId)) {
         self.waiting.iter().for_each(|(call, _)| visit(call));
+        self.conditions.iter().flat_map(|(_, queue)| queue.iter()).for_each(|(call, _)| visit(call));
     }
 
     fn admits(&self, spec: &Spec) -> Result<(), Refusal> {
@@ -221,6 +211,8 @@ impl Object for Lock {
             && self.abandoned.is_none()
             && self.broken.is_none()
             && self.waiting.is_empty()
+            && self.conditions.is_empty()
+            && self.unread.is_empty()
     }
 
     fn bytes(&self) -> u64 {
@@ -228,6 +220,24 @@ impl Object for Lock {
     }
 
     fn visit_references(&self, _: &mut dyn FnMut(&Reference)) {}
+
+    #[cfg(any(test, feature = "testing"))]
+    fn check_invariants(&self) {
+        self.conditions.check_invariants();
+        assert!(self.holder.is_some() || self.waiting.is_empty(), "calls wait for a lock that is free");
+        assert!(self.holder.is_none() || self.abandoned.is_none(), "it was granted, and its holder not told");
+        if self.broken.is_some() {
+            assert!(self.holder.is_none() && self.conditions.is_empty(), "a broken lock is held or waited on");
+        }
+        for (call, _) in self.waiting.iter() {
+            assert!(!self.conditions.contains(call), "{call:?} waits for the lock and on a condition");
+            assert!(!self.unread.contains_key(&call), "{call:?} waits and was answered");
+        }
+        assert!(self.unread.keys().all(|call| !self.conditions.contains(*call)), "one waits that was answered");
+        if let Some(holder) = &self.holder {
+            assert!(!holder.calls.is_empty() && (self.spec.reentrant || holder.calls.len() == 1), "{holder:?}");
+        }
+    }
 }
 
 impl Lock {
@@ -237,7 +247,7 @@ impl Lock {
             return Err(holding::broken(by));
         }
         let Some(holder) = &mut self.holder else {
-            return Ok(Answer::Done(Reply::Acquire(self.grant(turn.call, request.actor, turn.fence))));
+            return Ok(Answer::Done(Reply::Acquire(self.grant(turn.call, request.actor, 1, turn.fence))));
         };
         if self.spec.reentrant && holder.is(turn.call.session, request.actor) {
             holder.take_again(turn.call.number)?;
@@ -247,36 +257,36 @@ impl Lock {
         let Some(patience) = patience else {
             return Ok(Answer::Done(Reply::Acquire(LockAcquireResponse::default())));
         };
-        turn.may_wait(self.waiting.len())?;
-        self.waiting.push(turn.call, request.actor);
+        turn.may_wait(self.waiters())?;
+        self.waiting.push(turn.call, Waiter { actor: request.actor, claim: Claim::Acquire });
         Ok(Answer::Wait(patience))
     }
 
     fn release(&mut self, request: &LockReleaseRequest, turn: &mut Turn) -> Result<LockReleaseResponse, Refusal> {
-        let spec = &self.spec;
-        let holder = self.holder.as_mut().ok_or_else(|| not_held(request.fence))?;
-        if let Some(fence) = request.fence.filter(|fence| *fence != holder.fence) {
-            return Err(stale(fence, holder.fence));
-        }
-        let is_theirs = match holder.session {
-            Some(session) if spec.reentrant => session == turn.call.session && holder.actor == request.actor,
-            Some(session) => spec.released_by_anyone || session == turn.call.session,
-            // Its holder is gone. Who knows its fence was told by it.
-            None => spec.released_by_anyone || request.fence.is_some(),
-        };
-        if !is_theirs {
-            return Err(not_yours(spec.reentrant));
-        }
-        if holder.session.is_some() {
-            holder.calls.pop();
-        } else {
-            holder.calls.clear();
-        }
-        let depth = holder.depth();
+        let holder = self.held_by(turn.call.session, request.fence, request.actor)?;
+        let depth = holder.releases_left() - 1;
+        holder.calls.truncate(depth as usize);
         if depth == 0 {
+            self.holder = None;
             self.hand_on(turn);
         }
         Ok(LockReleaseResponse { depth })
+    }
+
+    /// Who has it, if the caller may give it back. Refused: `NOT_HELD`, `STALE_FENCE`.
+    fn held_by(&mut self, session: SessionId, fence: Option<u64>, actor: u64) -> Result<&mut Holder, Refusal> {
+        let spec = &self.spec;
+        let holder = self.holder.as_mut().ok_or_else(|| not_held(fence))?;
+        if let Some(fence) = fence.filter(|fence| *fence != holder.fence) {
+            return Err(stale(fence, holder.fence));
+        }
+        let is_theirs = match holder.session {
+            Some(_) if spec.reentrant => holder.is(session, actor),
+            Some(held_by) => spec.released_by_anyone || held_by == session,
+            // Its holder is gone. Who knows its fence was told by it.
+            None => spec.released_by_anyone || fence.is_some(),
+        };
+        if is_theirs { Ok(holder) } else { Err(not_yours(spec.reentrant)) }
     }
 
     fn describe(&self, session: SessionId) -> LockDescribeResponse {
@@ -289,6 +299,7 @@ impl Lock {
             waiting: self.waiting.len() as u64,
             broken_by: self.broken.clone(),
             kept: holder.is_some_and(|holder| holder.session.is_none()),
+            waiting_on_conditions: self.conditions.len() as u64,
         }
     }
 
@@ -303,25 +314,102 @@ impl Lock {
         };
         let was_broken = self.broken.take().is_some();
         if is_kept {
+            self.holder = None;
             self.hand_on(turn);
         }
         Ok(LockResetResponse { was_reset: is_kept || was_broken })
     }
 
-    /// Nobody has it any more: it goes to who has waited longest.
-    fn hand_on(&mut self, turn: &mut Turn) {
-        self.holder = None;
-        if let Some((call, actor)) = self.waiting.pop() {
-            let response = self.grant(call, actor, turn.fence);
-            turn.wake(call, Reply::Acquire(response));
+    /// How many calls wait, for it and on its conditions.
+    fn waiters(&self) -> usize {
+        self.waiting.len() + self.conditions.len()
+    }
+
+    /// A call has waited for as long as it was willing to. One that must have the lock before it is answered goes on waiting.
+    fn lose_patience(&mut self, call: CallId, turn: &mut Turn) {
+        if let Some(sleeper) = self.conditions.remove(call) {
+            self.return_later(call, sleeper, None);
+            self.hand_on(turn);
+        } else if let Some(Waiter { claim: Claim::Acquire, .. }) = self.waiting.get(call) {
+            self.waiting.remove(call);
+            turn.wake(call, Reply::Acquire(LockAcquireResponse::default()));
         }
     }
 
-    fn grant(&mut self, call: CallId, actor: u64, fence: u64) -> LockAcquireResponse {
+    /// A call does not wait any more, and is not answered that it was notified.
+    fn give_up(&mut self, call: CallId) {
+        self.conditions.remove(call);
+        if let Some(condition) = self.waiting.remove(call).and_then(|waiter| waiter.notified_on()) {
+            self.notify_one(&condition);
+        }
+    }
+
+    /// The calls of a session do not wait any more. Returns the notifies of which it has not heard.
+    fn remove_waiters(&mut self, session: SessionId) -> Vec<Arc<str>> {
+        self.conditions.remove_session(session);
+        let mut unheard = Vec::new();
+        while let Some((&call, _)) = self.unread.range(session.calls()).next() {
+            unheard.extend(self.unread.remove(&call));
+        }
+        let gone = self.waiting.remove_session(session);
+        unheard.extend(gone.into_iter().filter_map(|(_, waiter)| waiter.notified_on()));
+        unheard
+    }
+
+    /// Nobody has it any more, and nobody can.
+    fn break_down(&mut self, by: Abandoned, turn: &mut Turn) {
+        self.holder = None;
+        while let Some((call, _)) = self.waiting.pop() {
+            turn.refuse(call, holding::broken(&by));
+        }
+        for (call, _) in core::mem::take(&mut self.conditions).iter().flat_map(|(_, queue)| queue.iter()) {
+            turn.refuse(call, holding::broken(&by));
+        }
+        self.broken = Some(by);
+    }
+
+    /// If nobody has it, it goes to who has waited longest.
+    fn hand_on(&mut self, turn: &mut Turn) {
+        if self.holder.is_some() {
+            return;
+        }
+        let Some((call, Waiter { actor, claim })) = self.waiting.pop() else { return };
+        match claim {
+            Claim::Acquire => {
+                let response = self.grant(call, actor, 1, turn.fence);
+                turn.wake(call, Reply::Acquire(response));
+            }
+            Claim::Return { depth, notified_on } => {
+                let LockAcquireResponse { fence, abandoned, .. } = self.grant(call, actor, depth, turn.fence);
+                let reply = returned(notified_on.is_some(), fence, abandoned);
+                match notified_on {
+                    Some(condition) => {
+                        self.unread.insert(call, condition);
+                        turn.deliver(call, reply);
+                    }
+                    None => turn.wake(call, reply),
+                }
+            }
+        }
+    }
+
+    /// Gives it to a call, as if taken by it so often.
+    fn grant(&mut self, call: CallId, actor: u64, depth: u32, fence: u64) -> LockAcquireResponse {
         let told = self.abandoned.take();
         let abandoned = told.clone();
-        self.holder = Some(Holder { session: Some(call.session), actor, fence, calls: [call.number].into(), told });
+        let calls = alloc::vec![call.number; depth as usize];
+        self.holder = Some(Holder { session: Some(call.session), actor, fence, calls, told });
         LockAcquireResponse { acquired: true, fence, abandoned }
+    }
+}
+
+impl Waiter {
+    /// If it was notified: on which condition.
+    fn notified_on(self) -> Option<Arc<str>> {
+        match self.claim {
+            Claim::Acquire => None,
+            Claim::Return { notified_on, .. } => notified_on,
+        }
     }
 }
 
@@ -334,6 +422,11 @@ impl Holder {
         u32::try_from(self.calls.len()).expect("there is a limit on it")
     }
 
+    /// How often it is to be given back until it is free. Once, if its session has ended: nobody is left who counts.
+    fn releases_left(&self) -> u32 {
+        if self.session.is_some() { self.depth() } else { 1 }
+    }
+
     fn take_again(&mut self, call: u64) -> Result<(), Refusal> {
         if self.calls.len() >= DEPTH_MAX {
             let problem = format!("the lock was taken {DEPTH_MAX} times by its holder, which is the most: release it");
@@ -341,25 +434,6 @@ impl Holder {
         }
         self.calls.push(call);
         Ok(())
-    }
-
-    fn restore(state: HolderState) -> Result<Self, Refusal> {
-        let HolderState { session, actor, fence, calls, told } = state;
-        let session = if session.is_empty() { None } else { Some(SessionId::read(&session)?) };
-        if calls.is_empty() || calls.len() > DEPTH_MAX {
-            return Err(Refusal::new(Reason::Malformed, "a lock that is held was taken a number of times"));
-        }
-        Ok(Self { session, actor, fence, calls, told })
-    }
-
-    fn state(&self) -> HolderState {
-        HolderState {
-            session: self.session.map(|session| session.0.into()).unwrap_or_default(),
-            actor: self.actor,
-            fence: self.fence,
-            calls: self.calls.clone(),
-            told: self.told.clone(),
-        }
     }
 }
 
@@ -376,7 +450,10 @@ fn not_held(fence: Option<u64>) -> Refusal {
             let problem = format!("nobody has the lock, and its fence {fence} is over: it was released, or taken away");
             Refusal::new(Reason::StaleFence, problem)
         }
-        None => Refusal::new(Reason::NotHeld, "nobody has the lock: acquire it before it is released"),
+        None => Refusal::new(
+            Reason::NotHeld,
+            "nobody has the lock: acquire it before it is released, waited with or notified on",
+        ),
     }
 }
 
@@ -387,7 +464,7 @@ fn stale(fence: u64, current: u64) -> Refusal {
 
 fn not_yours(reentrant: bool) -> Refusal {
     let whom = if reentrant { "another session, or another actor of this one, has" } else { "another session has" };
-    Refusal::new(Reason::NotHeld, format!("{whom} the lock, and releases it"))
+    Refusal::new(Reason::NotHeld, format!("{whom} the lock: only who has it releases it, waits with it or notifies"))
 }
 
 #[cfg(test)]

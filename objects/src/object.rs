@@ -41,8 +41,11 @@ pub trait Object: Sized + Send + fmt::Debug {
     /// One call.
     fn apply(&mut self, op: Self::Op, turn: &mut Turn) -> Answer<<Self::Op as ops::Op>::Reply>;
 
-    /// A call that waits is not to wait any longer. It is answered in this turn, as the op says for one that waited in vain,
-    /// or refused with `WITHDRAWN` if its caller wants no answer. Tells whether it waited; if not, nothing changes.
+    /// A call that waits is not to wait any longer. Tells whether it waited; if not, nothing changes.
+    ///
+    /// One whose caller wants no answer is refused with `WITHDRAWN` in this turn. One whose patience is over is answered as the
+    /// op says for one that waited in vain: in this turn, or as soon as it has what it must not be answered without. So it may
+    /// go on waiting, without a bound: one that waited on a condition returns with the lock.
     fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
         let _ = (call, why, turn);
         false

@@ -8,6 +8,7 @@ mod lock;
 #[cfg(test)]
 pub(crate) mod model;
 mod queue;
+mod rwlock;
 mod semaphore;
 
 use alloc::boxed::Box;

@@ -117,7 +117,18 @@ impl World {
         };
         let answer = match input {
             Input::Call(op) => shown(&self.object.apply(op.clone(), &mut turn)),
-            Input::Withdraw(back, why) => self.object.withdraw(call(back), *why, &mut turn).to_string(),
+            Input::Withdraw(back, why) => {
+                let (call, waits) = (call(back), self.waiting.contains(&call(back)));
+                assert_eq!(self.object.withdraw(call, *why, &mut turn), waits, "{call:?}");
+                // Whose patience is over may have to go on waiting. Who wants no answer may not.
+                let is_its_refusal = |woken: &Woken| {
+                    woken.call == call
+                        && matches!(&woken.answer, Answer::Refused(refusal) if refusal.why() == Reason::Withdrawn)
+                };
+                let refused = turn.woken.iter().any(is_its_refusal);
+                assert_eq!(refused, waits && *why == Withdrawal::Cancelled, "{call:?} at {input:?}");
+                waits.to_string()
+            }
             Input::Undo(back) => format!("{:?}", self.object.undo(call(back), &mut turn)),
             Input::Acknowledge(back) => format!("{:?}", self.object.acknowledge(call(back), &mut turn)),
             Input::Leave(session, how) => format!("{:?}", self.object.leave(*session, *how, &mut turn)),

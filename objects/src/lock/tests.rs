@@ -5,6 +5,9 @@ use super::*;
 use crate::{Client, Room, Woken};
 use holdfast_proto::{LockDescribeRequest, LockResetRequest, OnClose, OnLoss};
 
+mod conditions;
+mod model;
+
 /// A lock and the inputs so far. Sessions are known by a letter, calls by theirs and a number.
 struct World {
     lock: Lock,
@@ -34,7 +37,9 @@ impl World {
 
     fn apply(&mut self, call: CallId, op: Op) -> (Answer<Reply>, Vec<Woken>) {
         let mut turn = self.turn(call);
-        (self.lock.apply(op, &mut turn), turn.woken)
+        let answer = self.lock.apply(op, &mut turn);
+        self.lock.check_invariants();
+        (answer, turn.woken)
     }
 
     fn acquire(&mut self, call: CallId, patience_ms: Option<i64>) -> Answer<Reply> {
@@ -50,18 +55,28 @@ impl World {
     fn leave(&mut self, name: char, how: Ended) -> Vec<Woken> {
         let mut turn = self.turn(call(name, 0));
         self.lock.leave(session(name), how, &mut turn);
+        self.lock.check_invariants();
         turn.woken
     }
 
     fn undo(&mut self, call: CallId) -> Vec<Woken> {
         let mut turn = self.turn(call);
         self.lock.undo(call, &mut turn);
+        self.lock.check_invariants();
         turn.woken
+    }
+
+    fn acknowledge(&mut self, call: CallId) {
+        let mut turn = self.turn(call);
+        self.lock.acknowledge(call, &mut turn);
+        assert_eq!(turn.woken, []);
     }
 
     fn withdraw(&mut self, call: CallId, why: Withdrawal) -> (bool, Vec<Woken>) {
         let mut turn = self.turn(call);
-        (self.lock.withdraw(call, why, &mut turn), turn.woken)
+        let waited = self.lock.withdraw(call, why, &mut turn);
+        self.lock.check_invariants();
+        (waited, turn.woken)
     }
 }
 
@@ -171,7 +186,7 @@ fn a_broken_lock_refuses_everybody_until_it_is_reset() {
 fn what_is_kept_is_released_with_its_fence_or_by_a_reset() {
     let spec = Spec { on_loss: OnLoss::Keep.into(), on_close: OnClose::Keep.into(), ..Spec::default() };
     for how in [Ended::Closed, Ended::Lost] {
-        let mut world = World::new(spec.clone());
+        let mut world = World::new(spec);
         let _ = world.acquire(call('a', 1), None);
         let _ = world.acquire(call('b', 1), None);
         assert_eq!(world.leave('a', how), []);
