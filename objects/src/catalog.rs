@@ -261,12 +261,6 @@ macro_rules! catalogue {
                 match self { $(Self::$Kind(object) => object.visit_references(visit)),+ }
             }
 
-            /// Panics if what must always be true of it is not: see [`Object::check_invariants`].
-            #[cfg(any(test, feature = "testing"))]
-            pub fn check_invariants(&self) {
-                match self { $(Self::$Kind(object) => object.check_invariants()),+ }
-            }
-
             /// Its state as text.
             #[cfg(any(test, feature = "testing"))]
             #[must_use]

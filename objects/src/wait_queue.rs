@@ -50,14 +50,6 @@ impl<T> WaitQueue<T> {
         self.by_place.first_key_value().map(|(_, (call, what))| (*call, what))
     }
 
-    /// What is known of the call that came first, to be changed.
-    pub(crate) fn first_mut(&mut self) -> Option<(CallId, &mut T)> {
-        self.by_place.first_entry().map(|entry| {
-            let (call, what) = entry.into_mut();
-            (*call, what)
-        })
-    }
-
     /// Takes the call that came first out.
     pub(crate) fn pop(&mut self) -> Option<(CallId, T)> {
         let (_, (call, what)) = self.by_place.pop_first()?;

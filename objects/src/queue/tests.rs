@@ -1,10 +1,12 @@
 mod model;
 
+use alloc::sync::Arc;
 use alloc::vec;
 use core::time::Duration;
 
 use super::*;
 use crate::{Room, Woken};
+use holdfast_proto::datum::Named;
 use holdfast_proto::{Datum, OnClose, QueueClearRequest, QueueSizeRequest};
 
 fn creation() -> Creation {
@@ -466,6 +468,31 @@ fn a_get_is_given_a_page_at_most_and_one_item_at_least() {
     assert!((2..10).contains(&first), "{first}");
     world.page = 0;
     assert_eq!(world.take(call('a', 2), 100).len(), 1);
+}
+
+#[test]
+fn references_are_shown_wherever_an_item_is_and_in_its_priority() {
+    let mut world = World::new(Spec { maxsize: 1, order: QueueOrder::Priority.into(), ..on_done() });
+    let reference = || Datum::Reference(Reference::new(Arc::new(Named { handle: 0, kind: 2, object: [1; 16] })));
+    let put = || {
+        // Data without an order can be in a priority where it is equal.
+        let priority = Some(Datum::Tuple([Datum::Integer(1), reference()].into()));
+        Op::Put(QueuePutRequest { items: vec![reference()], patience_ms: None, priority })
+    };
+    let get = || Op::Get(QueueGetRequest { max: 1, patience_ms: None });
+    let shown = |world: &World| {
+        let mut shown = 0;
+        world.queue.visit_references(&mut |_| shown += 1);
+        shown
+    };
+    assert_eq!((world.apply(call('p', 1), put()).0, shown(&world)), (PUT, 2));
+    let _ = world.apply(call('a', 1), get());
+    assert_eq!(shown(&world), 2, "delivered");
+    let _ = world.nack(call('a', 2), &[], true);
+    assert_eq!(shown(&world), 2, "dead");
+    let _ = world.apply(call('p', 2), put());
+    let _ = world.apply(call('p', 3), put());
+    assert_eq!((world.size().putters, shown(&world)), (1, 6), "waiting");
 }
 
 #[test]
