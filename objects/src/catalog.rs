@@ -2,6 +2,7 @@
 //!
 //! A new kind is one line in the list at the end of this file, beside its `.proto`, its machine and its proxy.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use alloc::{format, string::String};
 
@@ -59,10 +60,10 @@ macro_rules! catalogue {
             }
         })+
 
-        /// An object of any kind.
+        /// An object of any kind: boxed, since the largest kind has ten times the size of the smallest.
         #[derive(Debug)]
         #[expect(missing_docs, reason = "each variant is the kind it is named after")]
-        pub enum AnyObject { $($Kind(crate::$module::$Kind)),+ }
+        pub enum AnyObject { $($Kind(Box<crate::$module::$Kind>)),+ }
 
         impl AnyOp {
             /// Reads the request of op number `op` of `kind`. Refused: `UNKNOWN_OP`, `MALFORMED`.
@@ -156,7 +157,7 @@ macro_rules! catalogue {
                         let spec = <crate::$module::$Kind as Object>::Spec::decode(spec);
                         let mut spec = spec.map_err(|error| unreadable_part(kind, "spec", &error))?;
                         spec.change_references(resolve)?;
-                        crate::$module::$Kind::create(spec, creation).map(Self::$Kind)
+                        crate::$module::$Kind::create(spec, creation).map(|object| Self::$Kind(Box::new(object)))
                     })+
                     _ => Err(unknown_kind(kind)),
                 }
@@ -168,7 +169,7 @@ macro_rules! catalogue {
                     $(holdfast_proto::$module::KIND => {
                         let state = <crate::$module::$Kind as Object>::State::decode(state);
                         let state = state.map_err(|error| unreadable_part(kind, "saved state", &error))?;
-                        crate::$module::$Kind::restore(state, creation).map(Self::$Kind)
+                        crate::$module::$Kind::restore(state, creation).map(|object| Self::$Kind(Box::new(object)))
                     })+
                     _ => Err(unknown_kind(kind)),
                 }

@@ -20,7 +20,7 @@ pub(super) struct SessionCell {
 #[derive(Debug)]
 enum State {
     Unopened,
-    Open(Session),
+    Open(Box<Session>),
     Ended,
 }
 
@@ -38,7 +38,7 @@ impl SessionCell {
     pub(super) fn open(&mut self) -> Result<&mut Session, Refusal> {
         if matches!(self.state, State::Unopened) {
             let client = Client { pid: self.peer_pid.unwrap_or_default(), ..Client::default() };
-            self.state = State::Open(Session::open(&self.store, client)?);
+            self.state = State::Open(Box::new(Session::open(&self.store, client)?));
         }
         self.get().ok_or_else(|| {
             Refusal::new(Reason::Unauthenticated, "the session of this connection has ended: make another connection")
@@ -69,14 +69,14 @@ impl SessionCell {
     /// Goes on with a session that another connection had. There must have been none yet.
     pub(super) fn adopt(&mut self, session: Session) -> &mut Session {
         debug_assert!(self.is_unopened(), "a connection has one session in its life");
-        self.state = State::Open(session);
+        self.state = State::Open(Box::new(session));
         self.get().expect("it was just put there")
     }
 
     /// Takes the session away, for another connection.
     pub(super) fn take(&mut self) -> Option<Session> {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Open(session) => Some(session),
+            State::Open(session) => Some(*session),
             State::Unopened | State::Ended => None,
         }
     }

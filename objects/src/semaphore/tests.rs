@@ -262,7 +262,7 @@ fn a_broken_semaphore_refuses_everybody_until_it_is_reset() {
 fn what_is_kept_stays_taken_until_a_reset_or_a_release_with_its_fence() {
     let keep = Spec { value: Some(3), on_loss: OnLoss::Keep.into(), on_close: OnClose::Keep.into(), ..Spec::default() };
     for how in [Ended::Closed, Ended::Lost] {
-        let mut world = World::new(keep.clone());
+        let mut world = World::new(keep);
         let _ = world.acquire(call('a', 1), 2);
         let _ = world.acquire(call('b', 1), 1);
         let _ = world.acquire(call('c', 1), 2);

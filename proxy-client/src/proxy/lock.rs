@@ -215,7 +215,7 @@ pub struct LockState {
 
 impl From<LockDescribeResponse> for LockState {
     fn from(response: LockDescribeResponse) -> Self {
-        let LockDescribeResponse { locked, fence, depth, yours, waiting, broken_by, kept } = response;
+        let LockDescribeResponse { locked, fence, depth, yours, waiting, broken_by, kept, .. } = response;
         let (held, broken_by) = (locked.then(|| fence.into()), broken_by.map(Abandoned::from));
         Self { held, depth, is_ours: yours, is_kept: kept, waiting, broken_by }
     }
