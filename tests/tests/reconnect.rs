@@ -12,13 +12,19 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::poll;
 use holdfast::{Address, ConnectError, Error, Options, Reason, Token, blocking};
-use holdfast_tests::{Manager, PATIENCE, Setup, program, within};
+use holdfast_tests::{Manager, PATIENCE, Setup, program, until, until_async, within};
 
 /// A Unix socket, TCP and TLS.
 const ADDRESSES: usize = 3;
 
+/// Over TCP a session waits until the manager that was started anew says that it knows nothing of it.
 fn start() -> Manager {
-    Setup::new(program!()).kept_ports().start()
+    Setup::new(program!()).kept_ports().setting("session_grace", "600s").start()
+}
+
+/// A session is over when its connection is, over TCP too.
+fn start_without_grace() -> Manager {
+    Setup::new(program!()).kept_ports().setting("session_grace", "0s").start()
 }
 
 fn connect(manager: &Manager, address: usize) -> blocking::Manager {
@@ -167,19 +173,20 @@ fn turn_away(address: &Address) {
         Address::Unix(path) => {
             std::fs::remove_file(path).unwrap();
             let listener = UnixListener::bind(path).unwrap();
-            (0..2).for_each(|_| drop(listener.accept().unwrap()));
+            listener.set_nonblocking(true).unwrap();
+            (0..2).for_each(|_| drop(until("somebody connects", || listener.accept().ok())));
         }
         Address::Http(authority) | Address::Https(authority) => {
             let listener = TcpListener::bind(authority).unwrap();
-            (0..2).for_each(|_| drop(listener.accept().unwrap()));
+            listener.set_nonblocking(true).unwrap();
+            (0..2).for_each(|_| drop(until("somebody connects", || listener.accept().ok())));
         }
     }
 }
 
 #[test]
 fn a_manager_that_is_only_being_started_is_tried_again() {
-    // Without a grace, over TCP too the connections are those of new sessions.
-    let mut manager = Setup::new(program!()).kept_ports().setting("session_grace", "0s").start();
+    let mut manager = start_without_grace();
     for address in 0..ADDRESSES {
         let client = connect(&manager, address);
         let old: blocking::Dict<u64, u64> = client.dict("kept").unwrap();
@@ -212,7 +219,7 @@ fn is_unreachable(error: &Error, manager: &Manager, address: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manager_that_is_gone_for_good_is_told_within_the_time_to_connect_again() {
     const TIME: Duration = Duration::from_millis(200);
-    let mut manager = Setup::new(program!()).kept_ports().setting("session_grace", "50ms").start();
+    let mut manager = start_without_grace();
     for address in 0..ADDRESSES {
         let options = manager.options_at(address).reconnect_timeout(TIME);
         let client = blocking::Manager::connect_with(&options).unwrap();
@@ -231,14 +238,14 @@ async fn a_manager_that_is_gone_for_good_is_told_within_the_time_to_connect_agai
         end_of(never.status());
         manager.start_anew();
         end_of(never.status());
-        client.status().unwrap();
-        async_client.status().await.unwrap();
+        until("it is asked for long enough", || client.status().ok());
+        until_async("it is asked for long enough", async || async_client.status().await.ok()).await;
     }
 }
 
 #[test]
 fn the_authkey_is_read_again_and_kept_where_it_cannot_be() {
-    let mut manager = start();
+    let mut manager = start_without_grace();
     for address in 0..ADDRESSES {
         let client = connect(&manager, address);
         let impatient = manager.options_at(address).reconnect_timeout(Duration::from_millis(10));
@@ -280,7 +287,7 @@ fn fifty_threads_open_one_session_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_tasks_open_one_session_together_although_the_first_is_dropped() {
     const TASKS: usize = 50;
-    let mut manager = start();
+    let mut manager = start_without_grace();
     for address in 0..ADDRESSES {
         let client = holdfast::Manager::connect_with(&patient(&manager, address)).await.unwrap();
         let old: holdfast::Dict<u64, u64> = client.dict("shared").await.unwrap();
