@@ -1,5 +1,7 @@
 //! What people and scripts ask a manager: `holdfast list`, `holdfast status`, `holdfast delete`.
 
+use std::time::Duration;
+
 use holdfast::blocking::Manager;
 use holdfast::{Error, Kind, Limit, Listed, Options, Status};
 use serde_json::{Map, Value, json};
@@ -76,7 +78,8 @@ pub(crate) fn delete(name: &str, manager: ManagerArgs) -> Exit {
 
 /// Asks a manager and prints the lines of the answer.
 fn ask(of: ManagerArgs, ask: impl FnOnce(&Manager) -> Result<Vec<String>, Error>) -> Exit {
-    let mut options = Options::default();
+    // A command asks once: whoever runs it decides whether to ask again.
+    let mut options = Options::default().reconnect_timeout(Duration::ZERO);
     if let Some(address) = of.address {
         options = options.address(address);
     }

@@ -88,7 +88,7 @@ impl Child {
 
     /// The options with which this manager is connected to.
     pub(crate) fn options(&self, options: &Options) -> Options {
-        options.clone().without_authkey().address(self.address.clone()).authkey_file(&self.authkey_file)
+        options.clone().of_own_manager().address(self.address.clone()).authkey_file(&self.authkey_file)
     }
 
     /// Ends the manager and waits for it.

@@ -43,19 +43,22 @@ pub enum Error {
         timeout: Duration,
     },
     /// The session has ended: the manager stopped, was killed or was started anew, or the connection was cut and, over TCP,
-    /// no other took its place within the session's grace. A call that had no answer may or may not have been applied. Every proxy of the session fails with this from now on; connect again.
-    #[error(
-        "the session with the manager at {address} has ended: {cause}; connect again, and look whether a call without an answer was applied"
-    )]
+    /// no other took its place within the session's grace. A call that had no answer may or may not have been applied.
+    ///
+    /// Every proxy of the session fails with this from now on: what it led to was held by that session, or may be gone with
+    /// the manager. Open the object again from the `Manager`, which opens a new session by itself.
+    #[error("the session with the manager at {address} has ended: {cause}; {}", remedy(*is_own))]
     Ended {
         /// Where the manager was.
         address: Address,
         /// How it ended.
         cause: String,
+        /// Whether this program had started the manager (`Manager::start`). Its `Manager` opens no other session then.
+        is_own: bool,
     },
     /// A value holds a proxy that came of another session than the object in which it was to be stored. Nothing was asked.
     #[error(
-        "{op}: a proxy in the value belongs to another session: pass it through a token, and store the proxy that comes of it in this session"
+        "{op}: a proxy in the value belongs to another session: if that one is over, open the object again from the manager; or else pass it through a token, and store the proxy that comes of it"
     )]
     OtherSession {
         /// What was to be asked.
@@ -189,6 +192,16 @@ impl Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+/// What to do about a session that has ended.
+fn remedy(is_own: bool) -> &'static str {
+    if is_own {
+        "this program had started that manager, which ends with the session, and so do its objects: start another one"
+    } else {
+        "its proxies are of no use any more: open the objects again from the manager, and look whether a call without an \
+         answer was applied"
     }
 }
 

@@ -34,6 +34,8 @@
 //!   [`add`](proxy::Dict::add), [`compare_and_set`](proxy::Dict::compare_and_set).
 //! - **Bounded in time.** Connecting takes at most [`Options::connect_timeout`], a call at most
 //!   [`Options::call_timeout`]. Nothing waits for ever unless it is asked to.
+//! - **Bound to its session.** When a session is over, every proxy of it says so with [`Error::Ended`]. The [`Manager`] opens
+//!   a new one by itself when it is asked for an object again, within [`Options::reconnect_timeout`].
 //! - **Typed.** Keys and values are any serde type. A refusal is an [`Error::Refused`] with a [`Reason`]; it changed nothing.
 //! - **Owned by nobody for ever.** An object with a name lives until it is deleted. One without lives while some process has
 //!   a proxy to it, or a token for it waits; a process that is killed gives back what it had.
@@ -63,7 +65,7 @@ pub use options::Options;
 pub use proxy::{
     Abandoned, Description, Holding, Kind, Limit, Listed, LockState, OnClose, OnLoss, Status, UnknownKind,
 };
-pub use session::tasks::Call;
+pub use session::tasks::{Call, ManagerCall};
 pub use token::Token;
 
 /// A connection to a manager, for async programs: see [`proxy::Manager`].

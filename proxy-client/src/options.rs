@@ -21,6 +21,7 @@ use crate::session::Target;
 /// | authkey | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
 /// | name | | the name of the program |
 /// | time to connect | | 10 s |
+/// | time to connect again | | 10 s |
 /// | time for a call | | 30 s |
 /// | time to poll for a reply | | 50 µs |
 #[derive(Clone, Debug)]
@@ -30,8 +31,11 @@ pub struct Options {
     authkey_file: Option<PathBuf>,
     name: Option<String>,
     connect_timeout: Duration,
+    reconnect_timeout: Duration,
     call_timeout: Option<Duration>,
     busy_poll: Duration,
+    /// The manager is one that this program started.
+    is_own: bool,
 }
 
 impl Default for Options {
@@ -42,8 +46,10 @@ impl Default for Options {
             authkey_file: None,
             name: None,
             connect_timeout: Duration::from_secs(10),
+            reconnect_timeout: Duration::from_secs(10),
             call_timeout: Some(Duration::from_secs(30)),
             busy_poll: Duration::from_micros(50),
+            is_own: false,
         }
     }
 }
@@ -86,6 +92,18 @@ impl Options {
         self
     }
 
+    /// How long a `Manager` whose session is over may take to open a new one, which it does when it is asked for something.
+    ///
+    /// A manager that is being started anew does not answer yet, so it is tried again and again, with pauses of 10 ms that
+    /// grow to 320 ms, each time for no longer than connecting may take, and with the authkey that the file holds by then. If there is none by then, this is the error of the
+    /// last attempt: usually [`ConnectError::Unreachable`], which names the address. Zero means that no new session is
+    /// opened; the call fails as those of proxies do.
+    #[must_use]
+    pub fn reconnect_timeout(mut self, timeout: Duration) -> Self {
+        self.reconnect_timeout = timeout;
+        self
+    }
+
     /// How long each call may take, unless its proxy says otherwise; `None` for as long as it takes.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Option<Duration>) -> Self {
@@ -110,9 +128,15 @@ impl Options {
         self
     }
 
-    pub(crate) fn without_authkey(mut self) -> Self {
+    /// Those of a manager that this program started, whose address and authkey file are set afterwards.
+    pub(crate) fn of_own_manager(mut self) -> Self {
         self.authkey = None;
+        self.is_own = true;
         self
+    }
+
+    pub(crate) fn time_to_reconnect(&self) -> Duration {
+        self.reconnect_timeout
     }
 
     pub(crate) fn time_to_connect(&self) -> Duration {
@@ -146,8 +170,8 @@ impl Options {
         };
         let name = at_most(128, self.name.clone().unwrap_or_else(program_name));
         let host = at_most(255, rustix::system::uname().nodename().to_string_lossy().into_owned());
-        let (connect_timeout, busy_poll) = (self.connect_timeout, self.busy_poll);
-        Ok(Target { address, authkey, name, host, connect_timeout, busy_poll })
+        let (connect_timeout, busy_poll, is_own) = (self.connect_timeout, self.busy_poll, self.is_own);
+        Ok(Target { address, authkey, name, host, connect_timeout, busy_poll, is_own })
     }
 }
 

@@ -9,6 +9,7 @@ mod by_number;
 mod calls;
 mod hello;
 mod pipe;
+pub(crate) mod renewal;
 mod resume;
 mod socket;
 pub(crate) mod tasks;
@@ -28,6 +29,7 @@ pub(crate) use body::Body;
 pub(crate) use calls::Asked;
 
 use crate::error::{Error, Result};
+use renewal::{Attempt, Renewable, Renewal};
 
 /// Whom to talk to, and as whom.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) connect_timeout: Duration,
     /// How long a reply is polled for; 0 is not at all.
     pub(crate) busy_poll: Duration,
+    /// Whether this program started the manager.
+    pub(crate) is_own: bool,
 }
 
 /// What is known of the manager at the other end.
@@ -46,6 +50,8 @@ pub(crate) struct Target {
 pub(crate) struct Peer {
     pub(crate) address: Address,
     pub(crate) incarnation: [u8; 16],
+    /// Whether this program started it.
+    pub(crate) is_own: bool,
 }
 
 /// The answer to one call.
@@ -109,6 +115,13 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
     /// What a call gives: a future in the async library, the result itself in the blocking one.
     type Output<E: Exchange>;
 
+    /// What a call to the manager itself gives: the same, and if the session is over it is made in a new one.
+    type Renewing<E: Renewable<Self>>;
+
+    /// One attempt to open a new session.
+    #[doc(hidden)]
+    type Attempt: Attempt;
+
     /// The thread or task that this is: a number that no other has which lives.
     #[doc(hidden)]
     fn actor() -> u64;
@@ -116,6 +129,15 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
     /// Runs an exchange. `timeout` is for each of its calls.
     #[doc(hidden)]
     fn run<E: Exchange>(session: &Arc<Self::Session>, timeout: Option<Duration>, exchange: E) -> Self::Output<E>;
+
+    /// Runs an exchange that has begun in this session, which may be over, with the manager itself.
+    #[doc(hidden)]
+    fn run_renewing<E: Renewable<Self>>(
+        renewal: &Arc<Renewal<Self>>,
+        session: Arc<Self::Session>,
+        timeout: Option<Duration>,
+        exchange: E,
+    ) -> Self::Renewing<E>;
 }
 
 /// A number that no other thread of this process has.
@@ -138,6 +160,15 @@ pub trait SessionLike: Send + Sync + 'static {
     /// Who is at the other end.
     #[doc(hidden)]
     fn peer(&self) -> PeerInfo;
+    /// What every call comes to from now on, if it is over.
+    #[doc(hidden)]
+    fn ending(&self) -> Option<Error>;
+    /// Whether it is that of a process of which this one is a fork.
+    #[doc(hidden)]
+    fn is_elsewhere(&self) -> bool;
+    /// It is over, and another one was opened, with a manager of this incarnation.
+    #[doc(hidden)]
+    fn followed_by(&self, incarnation: [u8; 16]);
 }
 
 /// What is known of the manager at the other end.
@@ -151,21 +182,53 @@ pub(crate) struct End {
     pub(crate) cause: String,
     /// Only the connection is lost: the session may go on over another one.
     pub(crate) is_loss: bool,
+    pub(crate) after: After,
+}
+
+/// What is known of the manager after the end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    Unknown,
+    /// It lives on.
+    SameLife,
+    /// It was started anew.
+    OtherLife,
 }
 
 impl End {
     /// One that no other connection helps against.
     pub(crate) fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), is_loss: false }
+        Self { cause: cause.into(), is_loss: false, after: After::Unknown }
     }
 
     fn loss(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), is_loss: true }
+        Self { cause: cause.into(), is_loss: true, after: After::Unknown }
+    }
+
+    /// The manager was started anew since.
+    fn of_a_life(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_loss: false, after: After::OtherLife }
     }
 }
 
 impl Peer {
     pub(crate) fn ended(&self, end: &End) -> Error {
-        Error::Ended { address: self.address.clone(), cause: end.cause.clone() }
+        let cause = &end.cause;
+        let cause = match end.after {
+            After::OtherLife => {
+                format!("the manager was started anew, and what it held before is gone; before that: {cause}")
+            }
+            After::SameLife => format!("{cause}; the manager lives on, and so do its objects with a name"),
+            After::Unknown if end.is_loss && matches!(self.address, Address::Unix(_)) => {
+                format!("{cause}, so the manager has most likely ended, and what it held with it")
+            }
+            After::Unknown => cause.clone(),
+        };
+        Error::Ended { address: self.address.clone(), cause, is_own: self.is_own }
+    }
+
+    /// What is known of this manager when one of this incarnation is found in its place.
+    pub(crate) fn after(&self, incarnation: [u8; 16]) -> After {
+        if self.incarnation == incarnation { After::SameLife } else { After::OtherLife }
     }
 }

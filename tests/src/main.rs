@@ -72,7 +72,8 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             .map(|kind| Listen { address: address(kind, &folder), beyond_loopback: false })
             .collect(),
         authkey: create_authkey_file(&folder.join("authkey")).unwrap(),
-        certificate: listen.contains("tls").then(|| Certificate::create(&folder.join("tls.pem"), &[]).unwrap()),
+        certificate: (listen.contains("tls") || listen.contains("https:"))
+            .then(|| Certificate::create(&folder.join("tls.pem"), &[]).unwrap()),
         epoch_file: None,
         limits: Limits::default(),
         network: Network::default(),
@@ -110,7 +111,7 @@ fn address(kind: &str, folder: &Path) -> Address {
         "unix" => Address::Unix(folder.join("manager.sock")),
         "tcp" => Address::Http("127.0.0.1:0".to_owned()),
         "tls" => Address::Https("127.0.0.1:0".to_owned()),
-        other => panic!("no such kind of address: {other}"),
+        address => address.parse().unwrap(),
     }
 }
 
@@ -245,6 +246,11 @@ fn own(library: &str) {
             drop(dict);
         }
         Some("close") => manager.close(),
+        Some("outlive") => {
+            say(dict.get(&1).unwrap_err());
+            say(manager.new_dict::<u64, u64>().unwrap_err());
+            manager.close();
+        }
         other => panic!("told {other:?}"),
     }
     say("done");
@@ -263,6 +269,11 @@ async fn own_async() {
             drop(dict);
         }
         Some("close") => manager.close().await,
+        Some("outlive") => {
+            say(dict.get(&1).await.unwrap_err());
+            say(manager.new_dict::<u64, u64>().await.unwrap_err());
+            manager.close().await;
+        }
         other => panic!("told {other:?}"),
     }
     say("done");
@@ -323,7 +334,11 @@ fn fork() {
     // This process has one thread, so its child may do anything.
     match fork::fork().unwrap() {
         fork::Fork::Child => {
-            drop((nameless, counter, manager));
+            drop((nameless, counter));
+            // What is inherited opens a session of this process when it is asked for an object.
+            let counter: Dict<String, u64> = manager.dict("counter").unwrap();
+            counter.add("child", 1).unwrap();
+            manager.close();
             let manager = Manager::connect_default().unwrap();
             let counter: Dict<String, u64> = manager.dict("counter").unwrap();
             counter.add("child", 1).unwrap();

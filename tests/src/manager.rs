@@ -1,7 +1,8 @@
 //! A manager process of a test's own.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use holdfast::{Address, Authkey, Options, blocking};
@@ -16,7 +17,7 @@ pub struct Setup {
     program: PathBuf,
     arguments: Vec<String>,
     /// The kinds of addresses.
-    listen: Vec<&'static str>,
+    listen: Vec<String>,
     certificate: Option<String>,
     authkey: Option<Authkey>,
 }
@@ -25,7 +26,13 @@ impl Setup {
     /// The usual limits, on a Unix socket.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), listen: vec!["unix"], certificate: None, authkey: None }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            listen: vec!["unix".to_owned()],
+            certificate: None,
+            authkey: None,
+        }
     }
 
     /// Sets a limit, by its name.
@@ -50,21 +57,32 @@ impl Setup {
     /// Listens on a port of the loopback interface too: the next address.
     #[must_use]
     pub fn tcp(mut self) -> Self {
-        self.listen.push("tcp");
+        self.listen.push("tcp".to_owned());
         self
     }
 
     /// Listens on a port with TLS too: the next address.
     #[must_use]
     pub fn tls(mut self) -> Self {
-        self.listen.push("tls");
+        self.listen.push("tls".to_owned());
+        self
+    }
+
+    /// Listens on ports, without and with TLS, that nobody else takes while it does not run: the next two addresses.
+    #[must_use]
+    pub fn kept_ports(mut self) -> Self {
+        static SETUPS: AtomicU8 = AtomicU8::new(0);
+        // A loopback address of this setup's own: everybody else uses the usual one.
+        let [.., high, low] = process::id().to_be_bytes();
+        let host = format!("127.{}.{high}.{low}", 1 + SETUPS.fetch_add(1, Ordering::Relaxed) % 200);
+        self.listen.extend(["http", "https"].map(|scheme| format!("{scheme}://{host}:0")));
         self
     }
 
     /// Listens on a port with TLS, and nowhere else.
     #[must_use]
     pub fn only_tls(mut self) -> Self {
-        self.listen = vec!["tls"];
+        self.listen = vec!["tls".to_owned()];
         self
     }
 
@@ -92,12 +110,17 @@ impl Setup {
         if let Some(authkey) = &self.authkey {
             write_authkey_file(&folder.path().join("authkey"), authkey).unwrap();
         }
-        let mut command = Command::new(&self.program);
-        command.arg("serve").arg(folder.path()).arg(self.listen.join(",")).args(&self.arguments);
-        let process = Process::start(&mut command);
-        let addresses = self.listen.iter().map(|_| process.line().parse().unwrap()).collect();
-        Manager { process, addresses, folder, program: self.program }
+        let (process, addresses) = serve(&self.program, folder.path(), &self.listen, &self.arguments);
+        Manager { process, addresses, folder, program: self.program, arguments: self.arguments }
     }
+}
+
+fn serve(program: &Path, folder: &Path, listen: &[String], arguments: &[String]) -> (Process, Vec<Address>) {
+    let mut command = Command::new(program);
+    command.arg("serve").arg(folder).arg(listen.join(",")).args(arguments);
+    let process = Process::start(&mut command);
+    let addresses = listen.iter().map(|_| process.line().parse().unwrap()).collect();
+    (process, addresses)
 }
 
 /// A manager process of a test's own. Killed when dropped.
@@ -109,9 +132,19 @@ pub struct Manager {
     pub addresses: Vec<Address>,
     folder: TempDir,
     program: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Manager {
+    /// Kills it, if it runs, and starts it anew: at the same addresses, with the same authkey and settings.
+    pub fn start_anew(&mut self) {
+        self.process.kill();
+        let listen: Vec<String> = self.addresses.iter().map(Address::to_string).collect();
+        let (process, addresses) = serve(&self.program, self.folder.path(), &listen, &self.arguments);
+        assert_eq!(addresses, self.addresses);
+        self.process = process;
+    }
+
     /// The file with its authkey.
     #[must_use]
     pub fn authkey_file(&self) -> PathBuf {

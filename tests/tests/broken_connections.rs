@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use holdfast::{Error, Options, blocking};
+use holdfast::{ConnectError, Error, Options, blocking};
 use holdfast_tests::{Cut, Cutter, Manager, Setup, program, until, within};
 
 /// Longer than any test takes.
@@ -188,7 +188,8 @@ async fn a_session_whose_grace_has_passed_says_so() {
     let manager = start("100ms");
     // Nobody answers.
     let cutter = Cutter::start(&manager.addresses[1], |_| Cut { up: 9000, down: 9000 });
-    let client = holdfast::Manager::connect_with(&options(&manager, &cutter)).await.unwrap();
+    let options = options(&manager, &cutter).reconnect_timeout(Duration::from_millis(10));
+    let client = holdfast::Manager::connect_with(&options).await.unwrap();
     let dict: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
     cutter.close();
     let error = loop {
@@ -197,9 +198,9 @@ async fn a_session_whose_grace_has_passed_says_so() {
         }
     };
     assert!(cause(&error).contains("none took its place within the grace of 100ms"), "{error}");
-    assert_eq!(cause(&dict.add(&0, 1).await.unwrap_err()), cause(&error));
-
-    assert_eq!(cause(&client.status().await.unwrap_err()), cause(&error), "once and for all");
+    let other = client.status().await.unwrap_err();
+    assert!(matches!(other, Error::Connect(ConnectError::Unreachable { .. })), "{other}");
+    assert_eq!(cause(&dict.add(&0, 1).await.unwrap_err()), cause(&error), "once and for all");
 }
 
 #[test]
@@ -222,6 +223,10 @@ fn a_thread_that_calls_after_the_grace_is_told_so() {
     is_mended.store(true, Ordering::SeqCst);
     let error = dict.get(&0).unwrap_err();
     assert!(cause(&error).contains("grace of 100ms"), "{error}");
+
+    client.dict::<u64, u64>("kept").unwrap().add(&0, 1).unwrap();
+    let later = dict.get(&0).unwrap_err();
+    assert!(cause(&later).contains("the manager lives on"), "{later}");
 }
 
 #[test]
@@ -236,5 +241,5 @@ fn proxies_to_a_manager_that_was_started_anew_say_so() {
     drop(first);
     let error = dict.get(&0).unwrap_err();
     assert!(cause(&error).contains("started anew"), "{error}");
-    assert_eq!(cause(&client.status().unwrap_err()), cause(&error), "once and for all");
+    assert_eq!(cause(&dict.get(&0).unwrap_err()), cause(&error), "once and for all");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use holdfast::blocking::{Dict, Manager};
 use holdfast::{ConnectError, Error, Reason, Token};
 use holdfast_tests::{Process, Setup, Stopped, program, until};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 
 fn start() -> holdfast_tests::Manager {
     Setup::new(program!()).start()
@@ -161,9 +161,8 @@ fn a_token_that_nobody_takes_up_lets_its_object_go_in_the_end() {
 fn a_token_of_another_life_of_the_manager_is_refused() {
     let first = start();
     let token = first.connect_blocking().new_dict::<i64, i64>().unwrap().token(1, Duration::from_secs(60)).unwrap();
-    let second = start().connect_blocking();
-    // The end of the second manager is no reason: the token is refused before anything is asked.
-    let refused = second.dict_from_token::<i64, i64>(&token).unwrap_err();
+    let second = start();
+    let refused = second.connect_blocking().dict_from_token::<i64, i64>(&token).unwrap_err();
     assert!(matches!(refused, Error::Connect(ConnectError::Incarnation)), "{refused:?}");
 }
 
@@ -232,6 +231,23 @@ fn a_manager_of_ones_own_has_ended_when_close_returns() {
         assert_eq!(owner.process.line(), "done");
         let state = fs::read_to_string(format!("/proc/{}/stat", owner.manager));
         assert!(state.is_err(), "{state:?}");
+        owner.manager_is_gone();
+    }
+}
+
+#[test]
+fn a_manager_of_ones_own_that_was_killed_is_told_and_not_started_anew() {
+    for library in ["async", "blocking"] {
+        let mut owner = Owner::start(library);
+        kill_process(owner.manager, Signal::KILL).unwrap();
+        Process::wait_for_other(owner.manager);
+        owner.process.say("outlive");
+        for asked in ["the proxy", "the manager"] {
+            let error = owner.process.line();
+            assert!(error.contains("this program had started that manager"), "{asked} says {error:?}");
+            assert!(error.contains("start another one"), "{asked} says {error:?}");
+        }
+        assert_eq!(owner.process.line(), "done");
         owner.manager_is_gone();
     }
 }

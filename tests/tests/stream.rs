@@ -495,7 +495,8 @@ async fn a_session_with_very_many_handles_ends_without_holding_up_others() {
 async fn every_call_fails_at_once_when_the_manager_is_killed() {
     for address in 0..3 {
         let mut manager = start();
-        let client = holdfast::Manager::connect_with(&manager.options_at(address)).await.unwrap();
+        let options = manager.options_at(address).reconnect_timeout(Duration::ZERO);
+        let client = holdfast::Manager::connect_with(&options).await.unwrap();
         let counter: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
         let stopped = Stopped::new(&manager);
         let waiting: Vec<_> = (0..50)
@@ -506,7 +507,7 @@ async fn every_call_fails_at_once_when_the_manager_is_killed() {
             .collect();
         let blocking_client = {
             drop(stopped);
-            blocking::Manager::connect_with(&manager.options_at(address)).unwrap().with_timeout(None)
+            blocking::Manager::connect_with(&options).unwrap().with_timeout(None)
         };
         let stopped = Stopped::new(&manager);
         let threads: Vec<_> = (0..4)
@@ -529,7 +530,10 @@ async fn every_call_fails_at_once_when_the_manager_is_killed() {
         }
         let began = Instant::now();
         let error = client.status().await.unwrap_err();
-        assert!(matches!(&error, Error::Ended { .. }) && error.to_string().contains("connect again"), "{error:?}");
+        assert!(
+            matches!(&error, Error::Ended { .. }) && error.to_string().contains("open the objects again"),
+            "{error:?}"
+        );
         let error = blocking_client.status().unwrap_err();
         assert!(matches!(error, Error::Ended { .. }), "{error:?}");
         assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
@@ -643,7 +647,8 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
     let mut manager = start();
     let client = manager.connect().await;
     let counter: holdfast::Dict<u64, u64> = client.dict("counter").await.unwrap();
-    let blocking_client = manager.connect_blocking();
+    let once = manager.options().reconnect_timeout(Duration::ZERO);
+    let blocking_client = blocking::Manager::connect_with(&once).unwrap();
     let raw = Raw::authenticated(&manager).await;
     let mut stream = raw.session().await;
     let dict = stream.ask(0, &CreateRequest { kind: dict::KIND, spec: Bytes::new() }).await.unwrap().handle;
@@ -668,7 +673,7 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
             }
         }
     });
-    let idle = manager.connect_blocking();
+    let idle = blocking::Manager::connect_with(&once).unwrap();
     until_async("the callers call", async || counter.get(&0).await.unwrap().filter(|sum| *sum > 100)).await;
     let stopped = Stopped::new(&manager);
     let add = DictAddRequest { key: Some(Datum::Integer(1)), delta: Some(Datum::Integer(1)) };
@@ -714,10 +719,11 @@ async fn a_manager_that_is_told_to_stop_answers_what_it_has_received() {
 fn clients_whose_threads_are_elsewhere_do_not_hold_up_the_stop() {
     // Nobody reads on a blocking session between calls, so nobody answers what HTTP/2 asks.
     let mut manager = start();
-    let idle: Vec<_> = (0..3).map(|at| blocking::Manager::connect_with(&manager.options_at(at)).unwrap()).collect();
+    let once = |at| manager.options_at(at).reconnect_timeout(Duration::ZERO);
+    let idle: Vec<_> = (0..3).map(|at| blocking::Manager::connect_with(&once(at)).unwrap()).collect();
     // The same with a runtime in which nobody waits.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let asleep = runtime.block_on(manager.connect());
+    let asleep = runtime.block_on(holdfast::Manager::connect_with(&once(0))).unwrap();
     let began = Instant::now();
     manager.process.signal(Signal::TERM);
     assert_eq!(manager.process.line(), "Drained");

@@ -432,17 +432,22 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::error::Error;
+    use crate::session::renewal::{Attempt, Renewable, Renewal};
     use crate::session::{Body, PeerInfo, Reply, SessionLike};
 
     /// Exchanges that a test runs itself, with answers that it makes up.
     #[derive(Clone, Copy, Debug)]
     struct ByHand;
 
+    #[derive(Clone)]
     struct Nobody;
 
     impl Mode for ByHand {
         type Session = Nobody;
         type Output<E: Exchange> = E;
+        type Renewing<E: Renewable<Self>> = E;
+        type Attempt = Nobody;
 
         fn actor() -> u64 {
             0
@@ -450,6 +455,21 @@ mod tests {
 
         fn run<E: Exchange>(_: &Arc<Nobody>, _: Option<std::time::Duration>, exchange: E) -> E {
             exchange
+        }
+
+        fn run_renewing<E: Renewable<Self>>(
+            _: &Arc<Renewal<Self>>,
+            _: Arc<Nobody>,
+            _: Option<std::time::Duration>,
+            made: E,
+        ) -> E {
+            made
+        }
+    }
+
+    impl Attempt for Nobody {
+        fn is_given_up(&self) -> bool {
+            true
         }
     }
 
@@ -461,6 +481,16 @@ mod tests {
         fn peer(&self) -> PeerInfo {
             unreachable!("a list does not ask who is there")
         }
+
+        fn ending(&self) -> Option<Error> {
+            None
+        }
+
+        fn is_elsewhere(&self) -> bool {
+            false
+        }
+
+        fn followed_by(&self, _: [u8; 16]) {}
     }
 
     fn reading() -> GetSlice<i64, Vec<i64>, ByHand> {

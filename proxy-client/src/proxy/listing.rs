@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::{DescribeRequest, DescribeResponse, KINDS, ListRequest, ListResponse, ListedObject};
@@ -10,6 +11,7 @@ use holdfast_proto::{DescribeRequest, DescribeResponse, KINDS, ListRequest, List
 use super::Mode;
 use super::remote::Remote;
 use crate::error::Result;
+use crate::session::renewal::Renewable;
 use crate::session::{Asking, Exchange, Heard, Step};
 
 /// The type of an object.
@@ -160,6 +162,18 @@ impl<M: Mode> Exchange for Names<M> {
         }
         self.request.cursor = response.cursor;
         Ok(Step::Again)
+    }
+}
+
+impl<M: Mode> Renewable<M> for Names<M> {
+    fn begin(&mut self, session: &Arc<M::Session>) {
+        self.manager = self.manager.renewed(session);
+        self.listed.clear();
+        self.request.cursor.clear();
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
     }
 }
 

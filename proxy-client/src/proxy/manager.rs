@@ -22,15 +22,16 @@ use super::array::{ask_typecode, check_typecode, spec_of_elements, spec_of_lengt
 use super::holding::Holding;
 use super::listing::{Description, Kind, Names};
 use super::lock::spec as lock_spec;
-use super::remote::{Holds, Remote, check_token};
-use super::{Array, Dict, Element, List, Lock, Namespace, Output, RLock, Set, Value};
+use super::remote::{Holds, Remote};
+use super::{Array, Dict, Element, List, Lock, Namespace, Question, RLock, Set, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
 use crate::options::Options;
+use crate::session::renewal::{Renewable, Renewal};
 use crate::session::tasks::{self, Async};
 use crate::session::threads::{self, Blocking};
-use crate::session::{Asking, Exchange, Heard, Mode, SessionLike, Step};
+use crate::session::{Asking, Exchange, Heard, Mode, SessionLike, Step, Target};
 use crate::token::Token;
 
 /// How long a session may take to end that was closed.
@@ -38,17 +39,32 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A session with a manager: where proxies come from. Clones share the session.
 ///
+/// When the session is over, because the manager was started anew, or a connection was lost for too long, the next call here
+/// opens a new one, within [`Options::reconnect_timeout`]; all threads and tasks that ask meanwhile, on any clone, wait for
+/// the same one. A call that has no answer when its session ends is made again in the new one, except
+/// [`delete`](Self::delete), [`rename`](Self::rename) and [`replace`](Self::replace), which may have been applied: they fail
+/// with [`Error::Ended`](crate::Error::Ended), and the next call opens the session.
+///
+/// Proxies stay with the session that they came of, and fail when it is over: what it held, such as objects without a name,
+/// is gone, and whether an object that was made anew is the same to the program only the program knows. So it opens it again
+/// here. A manager that this program started ([`start`](Self::start)) is gone when its session is over, and is not started
+/// anew. In a fork of the process the first call here opens a session of the fork's own.
+///
 /// The session ends, and with it every handle and every object without a name that only this process knew, when the last
 /// clone and the last proxy are dropped. Dropping says goodbye; [`close`](Manager::close) also waits for it.
 pub struct Manager<M: Mode> {
-    remote: Remote<M>,
+    renewal: Arc<Renewal<M>>,
+    /// Of the calls of what comes of this.
+    timeout: Option<Duration>,
+    /// The manager itself, if this process started it. After the session, so that goodbye is said first.
+    child: Option<Arc<Child>>,
     /// What other processes need to connect.
     authkey_file: Option<Arc<Path>>,
 }
 
 impl<M: Mode> Clone for Manager<M> {
     fn clone(&self) -> Self {
-        Self { remote: self.remote.clone(), authkey_file: self.authkey_file.clone() }
+        self.with_timeout(self.timeout)
     }
 }
 
@@ -77,8 +93,9 @@ impl Manager<Async> {
         let failed = |error: tokio::task::JoinError| ConnectError::Start(error.to_string());
         let child = tokio::task::spawn_blocking(move || Child::start(patience)).await.map_err(failed)??;
         let options = child.options(options);
-        let session = tasks::Session::open(&options.resolve()?).await?;
-        Ok(Self::of(session, &options, Some(child)))
+        let target = options.resolve()?;
+        let session = tasks::Session::open(&target).await?;
+        Ok(Self::of(session, &options, &target, Some(child)))
     }
 
     /// Connects to the manager at an address, with the authkey from the environment or the default file.
@@ -98,18 +115,20 @@ impl Manager<Async> {
 
     /// Connects as the options say.
     ///
-    /// The session is driven by a task of the tokio runtime in which this is called. Cancelling it closes the connection.
+    /// The session is driven by a task of the tokio runtime in which this is called. Cancelling it closes the connection. A
+    /// session that follows it is driven by the runtime in which it was asked for.
     pub async fn connect_with(options: &Options) -> Result<Self> {
-        let session = tasks::Session::open(&options.resolve()?).await?;
-        Ok(Self::of(session, options, None))
+        let target = options.resolve()?;
+        let session = tasks::Session::open(&target).await?;
+        Ok(Self::of(session, options, &target, None))
     }
 
     /// Ends the session: what was asked before is still answered, and when this returns the manager has given back all
-    /// that the session had. Every proxy fails from now on. If this process started the manager, it ends too.
+    /// that the session had. Every proxy, and every clone of this, fails from now on. If this process started the manager, it ends too.
     pub async fn close(self) {
         // An error means that the session is over already, or that the manager does not answer; it is cut then.
-        let _ = tokio::time::timeout(CLOSE_WITHIN, self.remote.session().close()).await;
-        if let Some(child) = self.remote.child().cloned() {
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.renewal.close().close()).await;
+        if let Some(child) = self.child.clone() {
             let _ = tokio::task::spawn_blocking(move || child.end()).await;
         }
     }
@@ -132,8 +151,9 @@ impl Manager<Blocking> {
     pub fn start_with(options: &Options) -> Result<Self> {
         let child = Child::start(options.time_to_connect())?;
         let options = child.options(options);
-        let session = threads::Session::open(&options.resolve()?)?;
-        Ok(Self::of(session, &options, Some(child)))
+        let target = options.resolve()?;
+        let session = threads::Session::open(&target)?;
+        Ok(Self::of(session, &options, &target, Some(child)))
     }
 
     /// Connects to the manager at an address, with the authkey from the environment or the default file.
@@ -153,37 +173,39 @@ impl Manager<Blocking> {
 
     /// Connects as the options say.
     pub fn connect_with(options: &Options) -> Result<Self> {
-        let session = threads::Session::open(&options.resolve()?)?;
-        Ok(Self::of(session, options, None))
+        let target = options.resolve()?;
+        let session = threads::Session::open(&target)?;
+        Ok(Self::of(session, options, &target, None))
     }
 
     /// Ends the session: what was asked before is still answered, and when this returns the manager has given back all
-    /// that the session had. Every proxy fails from now on. If this process started the manager, it ends too.
+    /// that the session had. Every proxy, and every clone of this, fails from now on. If this process started the manager, it ends too.
     pub fn close(self) {
-        self.remote.session().close(CLOSE_WITHIN);
-        if let Some(child) = self.remote.child() {
+        self.renewal.close().close(CLOSE_WITHIN);
+        if let Some(child) = &self.child {
             child.end();
         }
     }
 }
 
 impl<M: Mode> Manager<M> {
-    fn of(session: Arc<M::Session>, options: &Options, child: Option<Child>) -> Self {
-        let timeout = options.default_call_timeout();
-        let remote = Remote::manager(session, timeout, child.map(Arc::new));
-        Self { remote, authkey_file: options.file_of_authkey().map(Into::into) }
+    fn of(session: Arc<M::Session>, options: &Options, target: &Target, child: Option<Child>) -> Self {
+        let renewal = Arc::new(Renewal::new(session, options, target));
+        let authkey_file = options.file_of_authkey().map(Into::into);
+        Self { renewal, timeout: options.default_call_timeout(), child: child.map(Arc::new), authkey_file }
     }
 
     /// Where the manager is.
     #[must_use]
     pub fn address(&self) -> Address {
-        self.remote.session().peer().0.address.clone()
+        self.renewal.address().clone()
     }
 
     /// The same session, with another time for each call of the proxies that come of this; `None` for as long as it takes.
     #[must_use]
     pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        Self { remote: self.remote.with_timeout(timeout), authkey_file: self.authkey_file.clone() }
+        let Self { renewal, child, authkey_file, .. } = self;
+        Self { renewal: renewal.clone(), timeout, child: child.clone(), authkey_file: authkey_file.clone() }
     }
 
     /// Sets the environment of a child process so that its `connect_default` leads to this manager.
@@ -197,77 +219,77 @@ impl<M: Mode> Manager<M> {
     }
 
     /// The dict of that name, which is made if there is none. It lives until it is deleted.
-    pub fn dict<K, V>(&self, name: &str) -> M::Output<Open<M, Dict<K, V, M>>> {
+    pub fn dict<K, V>(&self, name: &str) -> M::Renewing<Open<M, Dict<K, V, M>>> {
         self.open(name, dict::KIND, Ok(Bytes::new()), Dict::of)
     }
 
     /// A new dict without a name, which lives while a process has a proxy to it or a token for it waits.
-    pub fn new_dict<K, V>(&self) -> M::Output<Open<M, Dict<K, V, M>>> {
+    pub fn new_dict<K, V>(&self) -> M::Renewing<Open<M, Dict<K, V, M>>> {
         self.create(dict::KIND, Ok(Bytes::new()), Dict::of)
     }
 
     /// The dict that a token stands for.
-    pub fn dict_from_token<K, V>(&self, token: &Token) -> M::Output<Open<M, Dict<K, V, M>>> {
+    pub fn dict_from_token<K, V>(&self, token: &Token) -> M::Renewing<Open<M, Dict<K, V, M>>> {
         self.take_up(token, dict::KIND, Dict::of)
     }
 
     /// The cell of that name, which is made, with `initial` in it, if there is none. It lives until it is deleted.
-    pub fn value<T: Serialize + DeserializeOwned>(&self, name: &str, initial: &T) -> M::Output<Open<M, Value<T, M>>> {
+    pub fn value<T: Serialize + DeserializeOwned>(&self, name: &str, initial: &T) -> M::Renewing<Open<M, Value<T, M>>> {
         self.open(name, value::KIND, value_spec(initial), Value::of)
     }
 
     /// A new cell without a name, which lives while a process has a proxy to it or a token for it waits.
-    pub fn new_value<T: Serialize + DeserializeOwned>(&self, initial: &T) -> M::Output<Open<M, Value<T, M>>> {
+    pub fn new_value<T: Serialize + DeserializeOwned>(&self, initial: &T) -> M::Renewing<Open<M, Value<T, M>>> {
         self.create(value::KIND, value_spec(initial), Value::of)
     }
 
     /// The cell that a token stands for.
-    pub fn value_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Value<T, M>>> {
+    pub fn value_from_token<T>(&self, token: &Token) -> M::Renewing<Open<M, Value<T, M>>> {
         self.take_up(token, value::KIND, Value::of)
     }
 
     /// The list of that name, which is made if there is none. It lives until it is deleted.
-    pub fn list<T>(&self, name: &str) -> M::Output<Open<M, List<T, M>>> {
+    pub fn list<T>(&self, name: &str) -> M::Renewing<Open<M, List<T, M>>> {
         self.open(name, list::KIND, Ok(Bytes::new()), List::of)
     }
 
     /// A new list without a name, which lives while a process has a proxy to it or a token for it waits.
-    pub fn new_list<T>(&self) -> M::Output<Open<M, List<T, M>>> {
+    pub fn new_list<T>(&self) -> M::Renewing<Open<M, List<T, M>>> {
         self.create(list::KIND, Ok(Bytes::new()), List::of)
     }
 
     /// The list that a token stands for.
-    pub fn list_from_token<T>(&self, token: &Token) -> M::Output<Open<M, List<T, M>>> {
+    pub fn list_from_token<T>(&self, token: &Token) -> M::Renewing<Open<M, List<T, M>>> {
         self.take_up(token, list::KIND, List::of)
     }
 
     /// The set of that name, which is made if there is none. It lives until it is deleted.
-    pub fn set<T>(&self, name: &str) -> M::Output<Open<M, Set<T, M>>> {
+    pub fn set<T>(&self, name: &str) -> M::Renewing<Open<M, Set<T, M>>> {
         self.open(name, set::KIND, Ok(Bytes::new()), Set::of)
     }
 
     /// A new set without a name, which lives while a process has a proxy to it or a token for it waits.
-    pub fn new_set<T>(&self) -> M::Output<Open<M, Set<T, M>>> {
+    pub fn new_set<T>(&self) -> M::Renewing<Open<M, Set<T, M>>> {
         self.create(set::KIND, Ok(Bytes::new()), Set::of)
     }
 
     /// The set that a token stands for.
-    pub fn set_from_token<T>(&self, token: &Token) -> M::Output<Open<M, Set<T, M>>> {
+    pub fn set_from_token<T>(&self, token: &Token) -> M::Renewing<Open<M, Set<T, M>>> {
         self.take_up(token, set::KIND, Set::of)
     }
 
     /// The namespace of that name, which is made if there is none. It lives until it is deleted.
-    pub fn namespace(&self, name: &str) -> M::Output<Open<M, Namespace<M>>> {
+    pub fn namespace(&self, name: &str) -> M::Renewing<Open<M, Namespace<M>>> {
         self.open(name, namespace::KIND, Ok(Bytes::new()), Namespace::of)
     }
 
     /// A new namespace without a name, which lives while a process has a proxy to it or a token for it waits.
-    pub fn new_namespace(&self) -> M::Output<Open<M, Namespace<M>>> {
+    pub fn new_namespace(&self) -> M::Renewing<Open<M, Namespace<M>>> {
         self.create(namespace::KIND, Ok(Bytes::new()), Namespace::of)
     }
 
     /// The namespace that a token stands for.
-    pub fn namespace_from_token(&self, token: &Token) -> M::Output<Open<M, Namespace<M>>> {
+    pub fn namespace_from_token(&self, token: &Token) -> M::Renewing<Open<M, Namespace<M>>> {
         self.take_up(token, namespace::KIND, Namespace::of)
     }
 
@@ -275,7 +297,7 @@ impl<M: Mode> Manager<M> {
     ///
     /// Where it exists, `length` is not looked at: ask for its [`len`](Array::len). It must have been made for elements of
     /// the type `T`, or else this is refused with [`Reason::WrongType`](crate::Reason::WrongType).
-    pub fn array<T: Element>(&self, name: &str, length: u64) -> M::Output<Open<M, Array<T, M>>> {
+    pub fn array<T: Element>(&self, name: &str, length: u64) -> M::Renewing<Open<M, Array<T, M>>> {
         self.run_checked(Ok(self.way_to(name, array::KIND, spec_of_length::<T>(length))), Array::of, typecode::<T, M>())
     }
 
@@ -283,63 +305,63 @@ impl<M: Mode> Manager<M> {
     ///
     /// Refused with [`Reason::ValueTooLarge`](crate::Reason::ValueTooLarge) if the elements are more than one request (4 MiB
     /// by default): make it with a length then, and use [`set_slice`](Array::set_slice).
-    pub fn array_of<T: Element>(&self, name: &str, initial: &[T]) -> M::Output<Open<M, Array<T, M>>> {
+    pub fn array_of<T: Element>(&self, name: &str, initial: &[T]) -> M::Renewing<Open<M, Array<T, M>>> {
         self.run_checked(Ok(self.way_to(name, array::KIND, spec_of_elements(initial))), Array::of, typecode::<T, M>())
     }
 
     /// A new array of so many zeros without a name, which lives while a process has a proxy to it or a token for it waits.
     ///
     /// Refused with [`Reason::Quota`](crate::Reason::Quota) if the manager has no room for it.
-    pub fn new_array<T: Element>(&self, length: u64) -> M::Output<Open<M, Array<T, M>>> {
+    pub fn new_array<T: Element>(&self, length: u64) -> M::Renewing<Open<M, Array<T, M>>> {
         self.create(array::KIND, Ok(spec_of_length::<T>(length)), Array::of)
     }
 
     /// A new array of these elements without a name; otherwise as [`new_array`](Self::new_array), and refused as
     /// [`array_of`](Self::array_of) is.
-    pub fn new_array_of<T: Element>(&self, initial: &[T]) -> M::Output<Open<M, Array<T, M>>> {
+    pub fn new_array_of<T: Element>(&self, initial: &[T]) -> M::Renewing<Open<M, Array<T, M>>> {
         self.create(array::KIND, Ok(spec_of_elements(initial)), Array::of)
     }
 
     /// The array that a token stands for. It must have been made for elements of the type `T`, or else this is refused with
     /// [`Reason::WrongType`](crate::Reason::WrongType).
-    pub fn array_from_token<T: Element>(&self, token: &Token) -> M::Output<Open<M, Array<T, M>>> {
-        self.run_checked(self.way_of(token, array::KIND), Array::of, typecode::<T, M>())
+    pub fn array_from_token<T: Element>(&self, token: &Token) -> M::Renewing<Open<M, Array<T, M>>> {
+        self.run_checked(Ok(self.way_of(token, array::KIND)), Array::of, typecode::<T, M>())
     }
 
     /// The lock of that name, which is made if there is none. It lives until it is deleted.
     ///
     /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
-    pub fn lock(&self, name: &str) -> M::Output<Open<M, Lock<M>>> {
+    pub fn lock(&self, name: &str) -> M::Renewing<Open<M, Lock<M>>> {
         self.lock_with(name, Holding::default())
     }
 
     /// The same, and what becomes of it when its holder ends.
-    pub fn lock_with(&self, name: &str, holding: Holding) -> M::Output<Open<M, Lock<M>>> {
+    pub fn lock_with(&self, name: &str, holding: Holding) -> M::Renewing<Open<M, Lock<M>>> {
         self.open(name, lock::KIND, Ok(lock_spec(false, holding).encode_to_vec().into()), Lock::of)
     }
 
     /// A new lock without a name, which lives while a process has a proxy to it or a token for it waits.
-    pub fn new_lock(&self) -> M::Output<Open<M, Lock<M>>> {
+    pub fn new_lock(&self) -> M::Renewing<Open<M, Lock<M>>> {
         self.create(lock::KIND, Ok(Bytes::new()), Lock::of)
     }
 
     /// The lock that a token stands for.
-    pub fn lock_from_token(&self, token: &Token) -> M::Output<Open<M, Lock<M>>> {
+    pub fn lock_from_token(&self, token: &Token) -> M::Renewing<Open<M, Lock<M>>> {
         self.take_up(token, lock::KIND, Lock::of)
     }
 
     /// The reentrant lock of that name, as [`lock`](Self::lock).
-    pub fn rlock(&self, name: &str) -> M::Output<Open<M, RLock<M>>> {
+    pub fn rlock(&self, name: &str) -> M::Renewing<Open<M, RLock<M>>> {
         self.rlock_with(name, Holding::default())
     }
 
     /// The same, and what becomes of it when its holder ends.
-    pub fn rlock_with(&self, name: &str, holding: Holding) -> M::Output<Open<M, RLock<M>>> {
+    pub fn rlock_with(&self, name: &str, holding: Holding) -> M::Renewing<Open<M, RLock<M>>> {
         self.open(name, lock::KIND, Ok(lock_spec(true, holding).encode_to_vec().into()), RLock::of)
     }
 
     /// A new reentrant lock without a name, as [`new_lock`](Self::new_lock).
-    pub fn new_rlock(&self) -> M::Output<Open<M, RLock<M>>> {
+    pub fn new_rlock(&self) -> M::Renewing<Open<M, RLock<M>>> {
         let spec = lock_spec(true, Holding::default()).encode_to_vec();
         self.create(lock::KIND, Ok(spec.into()), RLock::of)
     }
@@ -347,27 +369,27 @@ impl<M: Mode> Manager<M> {
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.
     ///
     /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
-    pub fn delete(&self, name: &str) -> Output<M, DeleteRequest, ()> {
-        self.remote.once(Ok(DeleteRequest { name: name.to_owned() }), |_, _| Ok(()))
+    pub fn delete(&self, name: &str) -> Asked<M, DeleteRequest, ()> {
+        self.renewing(|manager| Question::once(manager, DeleteRequest { name: name.to_owned() }, |_| ()))
     }
 
     /// The objects whose names begin with `prefix`, in the order of the bytes of their names; all for the empty prefix.
     ///
     /// They are read page by page while others go on, so this is not one moment: a name that is there from the first page to
     /// the last is listed once; one that is made, deleted or renamed meanwhile may be listed or not. All are kept in memory.
-    pub fn names(&self, prefix: &str) -> M::Output<Names<M>> {
-        self.remote.run(Names::new(self.remote.clone(), prefix, None))
+    pub fn names(&self, prefix: &str) -> M::Renewing<Names<M>> {
+        self.renewing(|manager| Names::new(manager, prefix, None))
     }
 
     /// The same, of one kind alone: `manager.names_of("jobs/", "dict".parse()?)`.
-    pub fn names_of(&self, prefix: &str, kind: Kind) -> M::Output<Names<M>> {
-        self.remote.run(Names::new(self.remote.clone(), prefix, Some(kind)))
+    pub fn names_of(&self, prefix: &str, kind: Kind) -> M::Renewing<Names<M>> {
+        self.renewing(|manager| Names::new(manager, prefix, Some(kind)))
     }
 
     /// The type of the object of that name, if there is one.
-    pub fn exists(&self, name: &str) -> Output<M, ExistsRequest, Option<Kind>> {
-        self.remote
-            .once(Ok(ExistsRequest { name: name.to_owned() }), |found, _| Ok(found.exists.then(|| found.kind.into())))
+    pub fn exists(&self, name: &str) -> Asked<M, ExistsRequest, Option<Kind>> {
+        let request = ExistsRequest { name: name.to_owned() };
+        self.renewing(|manager| Question::new(manager, request, |found| found.exists.then(|| found.kind.into())))
     }
 
     /// Gives the object named `from` the name `to`. Nobody finds it under both names, or under neither; proxies stay good.
@@ -375,49 +397,51 @@ impl<M: Mode> Manager<M> {
     /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none,
     /// [`Reason::Exists`](crate::Reason::Exists) if the name is taken, and
     /// [`Reason::InvalidName`](crate::Reason::InvalidName).
-    pub fn rename(&self, from: &str, to: &str) -> Output<M, RenameRequest, ()> {
+    pub fn rename(&self, from: &str, to: &str) -> Asked<M, RenameRequest, ()> {
         self.rename_as(from, to, false)
     }
 
     /// The same, but an object that has the name `to` is deleted for it, as by [`delete`](Self::delete): Python's
     /// `os.replace`.
-    pub fn replace(&self, from: &str, to: &str) -> Output<M, RenameRequest, ()> {
+    pub fn replace(&self, from: &str, to: &str) -> Asked<M, RenameRequest, ()> {
         self.rename_as(from, to, true)
     }
 
-    fn rename_as(&self, from: &str, to: &str, replace: bool) -> Output<M, RenameRequest, ()> {
+    fn rename_as(&self, from: &str, to: &str, replace: bool) -> Asked<M, RenameRequest, ()> {
         let request = RenameRequest { from: from.to_owned(), to: to.to_owned(), replace };
-        self.remote.once(Ok(request), |_, _| Ok(()))
+        self.renewing(|manager| Question::once(manager, request, |_| ()))
     }
 
     /// What the manager knows about the object of that name, which is not opened for it.
     ///
     /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
-    pub fn describe(&self, name: &str) -> Output<M, DescribeRequest, Description> {
+    pub fn describe(&self, name: &str) -> Asked<M, DescribeRequest, Description> {
         let object = Some(describe_request::Object::Name(name.to_owned()));
-        self.remote.once(Ok(DescribeRequest { object }), |response, _| Ok(response.into()))
+        self.renewing(|manager| Question::new(manager, DescribeRequest { object }, Description::from))
     }
 
     /// What the manager holds at the moment. Also the cheapest way to see that it lives.
-    pub fn status(&self) -> Output<M, StatusRequest, Status> {
-        self.remote.once(Ok(StatusRequest {}), |status, _| Ok(status.into()))
+    pub fn status(&self) -> Asked<M, StatusRequest, Status> {
+        self.renewing(|manager| Question::new(manager, StatusRequest {}, Status::from))
     }
 
     /// Every limit of the manager, and how much of it is used.
-    pub fn limits(&self) -> Output<M, LimitsRequest, Vec<Limit>> {
-        self.remote.once(Ok(LimitsRequest {}), |response, _| Ok(response.limits.into_iter().map(Limit::from).collect()))
+    pub fn limits(&self) -> Asked<M, LimitsRequest, Vec<Limit>> {
+        self.renewing(|manager| {
+            Question::new(manager, LimitsRequest {}, |response| response.limits.into_iter().map(Limit::from).collect())
+        })
     }
 
-    fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+    fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Renewing<Open<M, P>> {
         self.run(spec.map(|spec| self.way_to(name, kind, spec)), make)
     }
 
-    fn create<P>(&self, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+    fn create<P>(&self, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Renewing<Open<M, P>> {
         self.run(spec.map(|spec| Way::Create(CreateRequest { kind, spec })), make)
     }
 
-    fn take_up<P>(&self, token: &Token, kind: u32, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
-        self.run(self.way_of(token, kind), make)
+    fn take_up<P>(&self, token: &Token, kind: u32, make: fn(Remote<M>) -> P) -> M::Renewing<Open<M, P>> {
+        self.run(Ok(self.way_of(token, kind)), make)
     }
 
     fn way_to(&self, name: &str, kind: u32, spec: Bytes) -> Way {
@@ -425,16 +449,20 @@ impl<M: Mode> Manager<M> {
         Way::Open(OpenRequest { name: name.to_owned(), kind, spec, mode })
     }
 
-    fn way_of(&self, token: &Token, kind: u32) -> Result<Way> {
-        check_token(&self.remote, token)?;
-        Ok(Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind }))
+    fn way_of(&self, token: &Token, kind: u32) -> Way {
+        Way::TakeUp(TakeUpRequest { token: token.secret.clone(), kind }, token.incarnation)
     }
 
-    fn run<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Output<Open<M, P>> {
+    fn run<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P) -> M::Renewing<Open<M, P>> {
         self.start_opening(request, make, None)
     }
 
-    fn run_checked<P>(&self, request: Result<Way>, make: fn(Remote<M>) -> P, check: Check<M>) -> M::Output<Open<M, P>> {
+    fn run_checked<P>(
+        &self,
+        request: Result<Way>,
+        make: fn(Remote<M>) -> P,
+        check: Check<M>,
+    ) -> M::Renewing<Open<M, P>> {
         self.start_opening(request, make, Some(check))
     }
 
@@ -443,10 +471,10 @@ impl<M: Mode> Manager<M> {
         request: Result<Way>,
         make: fn(Remote<M>) -> P,
         check: Option<Check<M>>,
-    ) -> M::Output<Open<M, P>> {
-        self.remote.run(Open {
-            remote: self.remote.clone(),
-            request: Some(request),
+    ) -> M::Renewing<Open<M, P>> {
+        self.renewing(|remote| Open {
+            remote,
+            request,
             way: None,
             kind: 0,
             check,
@@ -455,7 +483,17 @@ impl<M: Mode> Manager<M> {
             _proxy: PhantomData,
         })
     }
+
+    /// Asks the manager itself: in the session that there is, or in a new one.
+    fn renewing<E: Renewable<M>>(&self, make: impl FnOnce(Remote<M>) -> E) -> M::Renewing<E> {
+        let session = self.renewal.current();
+        let remote = Remote::manager(session.clone(), self.timeout, self.child.clone());
+        M::run_renewing(&self.renewal, session, self.timeout, make(remote))
+    }
 }
+
+/// What a call of one request to the manager itself gives.
+type Asked<M, R, T> = <M as Mode>::Renewing<Question<M, R, T>>;
 
 /// A call that is made on an object once it is opened, to see whether it is what the proxy takes it for.
 struct Check<M: Mode> {
@@ -476,7 +514,8 @@ fn value_spec<T: Serialize>(initial: &T) -> Result<Bytes> {
 enum Way {
     Open(OpenRequest),
     Create(CreateRequest),
-    TakeUp(TakeUpRequest),
+    /// With the incarnation of the manager that gave the token.
+    TakeUp(TakeUpRequest, [u8; 16]),
 }
 
 /// Reads what answers one way to open an object: its handle and its id.
@@ -485,7 +524,7 @@ type Hear<M> = fn(&Remote<M>, Heard) -> Result<(u32, Vec<u8>)>;
 /// The opening of an object.
 pub struct Open<M: Mode, P> {
     remote: Remote<M>,
-    request: Option<Result<Way>>,
+    request: Result<Way>,
     way: Option<Hear<M>>,
     kind: u32,
     check: Option<Check<M>>,
@@ -510,14 +549,14 @@ impl<M: Mode, P> Exchange for Open<M, P> {
         if let (Some(opened), Some(check)) = (&self.opened, &self.check) {
             return (check.ask)(opened, asking);
         }
-        match self.request.take().expect("an object is opened once")? {
+        match self.request.as_ref().map_err(Clone::clone)? {
             Way::Open(request) => {
                 self.kind = request.kind;
                 self.way = Some(|remote, heard| {
                     let (response, _) = remote.decode::<OpenResponse>(heard)?;
                     Ok((response.handle, response.object))
                 });
-                self.remote.ask(asking, &request)
+                self.remote.ask(asking, request)
             }
             Way::Create(request) => {
                 self.kind = request.kind;
@@ -525,15 +564,20 @@ impl<M: Mode, P> Exchange for Open<M, P> {
                     let (response, _) = remote.decode::<CreateResponse>(heard)?;
                     Ok((response.handle, response.object))
                 });
-                self.remote.ask(asking, &request)
+                self.remote.ask(asking, request)
             }
-            Way::TakeUp(request) => {
+            Way::TakeUp(_, incarnation) if self.remote.session().peer().0.incarnation != *incarnation => {
+                // It is only asked whether the session lives: the token may be of the life that follows it.
+                self.way = Some(|_, _| Err(ConnectError::Incarnation.into()));
+                self.remote.ask(asking, &StatusRequest {})
+            }
+            Way::TakeUp(request, _) => {
                 self.kind = request.kind;
                 self.way = Some(|remote, heard| {
                     let (response, _) = remote.decode::<TakeUpResponse>(heard)?;
                     Ok((response.handle, response.object))
                 });
-                self.remote.ask(asking, &request)
+                self.remote.ask(asking, request)
             }
         }
     }
@@ -550,6 +594,18 @@ impl<M: Mode, P> Exchange for Open<M, P> {
             return Ok(Step::Again);
         }
         Ok(Step::Done((self.make)(opened)))
+    }
+}
+
+impl<M: Mode, P> Renewable<M> for Open<M, P> {
+    fn begin(&mut self, session: &Arc<M::Session>) {
+        self.remote = self.remote.renewed(session);
+        (self.way, self.opened) = (None, None);
+    }
+
+    /// What it opened or made in a session that is over was given back with it.
+    fn is_repeatable(&self) -> bool {
+        true
     }
 }
 

@@ -13,7 +13,7 @@ use prost::Message;
 
 use super::listing::Describe;
 use crate::child::Child;
-use crate::error::{ConnectError, Error, Result};
+use crate::error::{Error, Result};
 use crate::fence::Fence;
 use crate::session::{Asking, Exchange, Heard, Mode, Reply, SessionLike, Step};
 use crate::token::Token;
@@ -88,6 +88,11 @@ impl<M: Mode> Remote<M> {
         Self { handle: Arc::new(handle), timeout, fence: 0 }
     }
 
+    /// The manager itself, in another session.
+    pub(crate) fn renewed(&self, session: &Arc<M::Session>) -> Self {
+        Self::manager(session.clone(), self.timeout, self.handle.child.clone())
+    }
+
     /// An object that was opened in the same session. It keeps alive what this does.
     pub(crate) fn opened(&self, number: u32, kind: u32, object: &[u8]) -> Self {
         let handle = self.delivered(number, kind, object.try_into().unwrap_or_default());
@@ -108,11 +113,6 @@ impl<M: Mode> Remote<M> {
     /// What a reference to this object holds on to.
     pub(crate) fn target(&self) -> &Arc<Handle<M>> {
         &self.handle
-    }
-
-    /// The manager itself, if this process started it.
-    pub(crate) fn child(&self) -> Option<&Arc<Child>> {
-        self.handle.child.as_ref()
     }
 
     pub(crate) fn session(&self) -> &Arc<M::Session> {
@@ -436,15 +436,6 @@ impl<M: Mode> Exchange for Tokens<M> {
         let (response, _) = self.manager.decode::<ShareResponse>(heard)?;
         let peer = self.object.session().peer().0;
         Ok(Step::Done(Token::new(self.kind, peer.incarnation, response.token, peer.address.clone())))
-    }
-}
-
-/// Checks that a token is for this life of this manager, which spares a question that can only be answered with no.
-pub(crate) fn check_token<M: Mode>(manager: &Remote<M>, token: &Token) -> Result<()> {
-    if manager.session().peer().0.incarnation == token.incarnation {
-        Ok(())
-    } else {
-        Err(ConnectError::Incarnation.into())
     }
 }
 

@@ -16,7 +16,7 @@ use holdfast_proto::{
 use prost::Message;
 
 use super::by_number::ByNumber;
-use super::{End, Reply};
+use super::{After, End, Reply};
 use crate::error::{Error, Result};
 
 /// The most that is around the request in a frame: seven fields with their keys.
@@ -757,6 +757,18 @@ impl Calls {
             if let Pending::Waiting { waker, .. } = pending {
                 woken.extend(waker.take());
             }
+        }
+    }
+
+    /// How the session ended, if it is over.
+    pub(super) fn ending(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// The session is over, and now it is known what became of its manager.
+    pub(super) fn note_after(&mut self, after: After) {
+        if let Some(end) = &mut self.end {
+            end.after = after;
         }
     }
 

@@ -76,7 +76,7 @@ where
     if resumption.is_some() {
         wire.outbox = Outbox::keeping(Sent::new(0, usize::MAX));
     }
-    let peer = Arc::new(Peer { address: target.address.clone(), incarnation });
+    let peer = Arc::new(Peer { address: target.address.clone(), incarnation, is_own: target.is_own });
     Ok(Begin { wire, calls: Calls::new(&welcome), peer, resumption })
 }
 

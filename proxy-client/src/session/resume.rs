@@ -20,6 +20,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// So often the pause doubles.
 const DOUBLINGS: u32 = 5;
 
+/// How long to pause after an attempt, when so many have failed before it.
+pub(super) fn pause_after(attempts: u32) -> Duration {
+    PAUSE * (1 << attempts.min(DOUBLINGS))
+}
+
 /// What a session needs to go on over another connection. Only over TCP: the end of a Unix socket is that of the manager.
 #[derive(Debug)]
 pub(super) struct Resumption {
@@ -98,24 +103,20 @@ impl Resumption {
         if now >= lost.deadline {
             return Err(self.late(lost));
         }
-        let pause = PAUSE * (1 << lost.attempts.min(DOUBLINGS));
+        let pause = pause_after(lost.attempts);
         lost.attempts += 1;
         Ok(Next::Pause(pause.min(lost.deadline - now)))
     }
 
     fn over(&self, lost: &Lost, incarnation: Option<&[u8]>) -> End {
         let cause = &lost.end.cause;
-        End::new(match incarnation {
-            Some(other) if other != self.incarnation => {
-                format!(
-                    "the manager was started anew, and what it held before is gone; the connection broke before: {cause}"
-                )
-            }
-            _ => format!(
+        match incarnation {
+            Some(other) if other != self.incarnation => End::of_a_life(format!("the connection broke ({cause})")),
+            _ => End::new(format!(
                 "the connection broke ({cause}), and the session was over when another one resumed it: its grace of {:?} had passed",
                 self.grace
-            ),
-        })
+            )),
+        }
     }
 
     fn late(&self, lost: &Lost) -> End {

@@ -1,5 +1,7 @@
 //! A session that a task on a tokio runtime drives, for the async library.
 
+mod renewal;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -25,6 +27,7 @@ use tokio::time::{Sleep, sleep, sleep_until, timeout, timeout_at};
 use super::busy_poll::{self, BusyPoll, Look};
 use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello::{self, Begin};
+use super::renewal::{Renewable, Renewal};
 use super::resume::{self, Attempt, Lost, Resumption};
 use super::socket::{Lookout, Socket};
 use super::tls::MaybeTls;
@@ -33,6 +36,8 @@ use super::{Asking, End, Exchange, Heard, Mode, Peer, PeerInfo, SessionLike, Ste
 use crate::error::{ConnectError, Error, Result};
 use crate::owner::Owner;
 
+pub use renewal::ManagerCall;
+
 /// The async library: calls are futures, a session is driven by a task of the tokio runtime in which it was opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Async;
@@ -40,6 +45,8 @@ pub struct Async;
 impl Mode for Async {
     type Session = Session;
     type Output<E: Exchange> = Call<E>;
+    type Renewing<E: Renewable<Self>> = ManagerCall<E>;
+    type Attempt = renewal::Attempt;
 
     fn actor() -> u64 {
         // The number of a task is not told but as text, which has nothing else in it. Above those of threads.
@@ -49,6 +56,15 @@ impl Mode for Async {
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
         Call { session: session.clone(), exchange, timeout, state: State::New, leads: None, has_polled: false }
+    }
+
+    fn run_renewing<E: Renewable<Self>>(
+        renewal: &Arc<Renewal<Self>>,
+        session: Arc<Session>,
+        timeout: Option<Duration>,
+        exchange: E,
+    ) -> ManagerCall<E> {
+        ManagerCall::new(Self::run(&session, timeout, exchange), renewal.clone())
     }
 }
 
@@ -173,6 +189,18 @@ impl SessionLike for Session {
 
     fn peer(&self) -> PeerInfo {
         PeerInfo(self.peer.clone())
+    }
+
+    fn ending(&self) -> Option<Error> {
+        self.shared.calls.lock().ending().map(|end| self.peer.ended(end))
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.owner.is_elsewhere()
+    }
+
+    fn followed_by(&self, incarnation: [u8; 16]) {
+        self.shared.calls.lock().note_after(self.peer.after(incarnation));
     }
 }
 

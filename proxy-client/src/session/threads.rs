@@ -1,5 +1,7 @@
 //! A session that the calling threads drive themselves, for the blocking library: no runtime, no thread of its own.
 
+mod renewal;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -27,6 +29,7 @@ use super::busy_poll::{self, BusyPoll, Look, Polled};
 use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
 use super::hello::{self, Begin};
 use super::pipe::{Pipe, PipeIo};
+use super::renewal::{Renewable, Renewal};
 use super::resume::{Attempt, Next, Resumption};
 use super::tls::MaybeTls;
 use super::wire::Wire;
@@ -50,6 +53,8 @@ pub struct Blocking;
 impl Mode for Blocking {
     type Session = Session;
     type Output<E: Exchange> = Result<E::Value>;
+    type Renewing<E: Renewable<Self>> = Result<E::Value>;
+    type Attempt = renewal::Attempt;
 
     fn actor() -> u64 {
         super::this_thread()
@@ -62,6 +67,15 @@ impl Mode for Blocking {
                 Step::Done(value) => return Ok(value),
             }
         }
+    }
+
+    fn run_renewing<E: Renewable<Self>>(
+        renewal: &Arc<Renewal<Self>>,
+        session: Arc<Session>,
+        timeout: Option<Duration>,
+        exchange: E,
+    ) -> Result<E::Value> {
+        renewal::run(renewal, session, timeout, exchange)
     }
 }
 
@@ -407,6 +421,18 @@ impl SessionLike for Session {
 
     fn peer(&self) -> PeerInfo {
         PeerInfo(self.peer.clone())
+    }
+
+    fn ending(&self) -> Option<Error> {
+        self.calls.lock().ending().map(|end| self.peer.ended(end))
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.owner.is_elsewhere()
+    }
+
+    fn followed_by(&self, incarnation: [u8; 16]) {
+        self.calls.lock().note_after(self.peer.after(incarnation));
     }
 }
 
