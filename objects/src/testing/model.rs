@@ -37,8 +37,8 @@ enum Input<O> {
     Leave(SessionId, Ended),
 }
 
-/// Gives object and model the same inputs, of three sessions, and compares all that comes of them. Counts the answers to
-/// calls that waited, shown without their numbers, so that a test can tell whether it has seen what it is about.
+/// Gives object and model the same inputs, of three sessions, and compares all that comes of them. Shows `seen` each
+/// answer to a call that waited, so that a test can tell whether it has met what it is about.
 pub(crate) fn compare<O: Tested, M: Model<O>>(runs: u64, inputs: usize, seen: &mut dyn FnMut(&Woken))
 where
     O::Spec: Clone,
@@ -67,6 +67,7 @@ where
             assert_eq!(answers.0, answers.1, "{shown}");
             assert_eq!(comparable_woken(&real.woken), comparable_woken(&modelled.woken), "{shown}");
             real.woken.iter().for_each(&mut *seen);
+            world.answered.extend(real.woken.iter().map(|woken| woken.call));
             world.waiting.clear();
             object.visit_waiting(&mut |call| world.waiting.push(call));
         }
@@ -107,6 +108,8 @@ struct World {
     index: u64,
     calls: Vec<CallId>,
     waiting: Vec<CallId>,
+    /// Those that waited and were answered.
+    answered: Vec<CallId>,
 }
 
 impl World {
@@ -127,10 +130,14 @@ impl World {
         }
     }
 
-    /// One that waits, or one of the last ones that were made.
+    /// One that waits, or one of the last ones that were made or answered after they waited.
     fn some_call(&self, source: &mut Source) -> CallId {
-        let last = &self.calls[self.calls.len().saturating_sub(12)..];
-        let among = if source.below(2) == 0 && !self.waiting.is_empty() { &self.waiting } else { last };
+        let last = |calls: &[CallId], n: usize| calls[calls.len().saturating_sub(n)..].to_vec();
+        let among = match source.below(3) {
+            0 => self.waiting.clone(),
+            1 => last(&self.answered, 3),
+            _ => last(&self.calls, 12),
+        };
         let none = CallId { session: SessionId([b'a'; 16]), number: 0 };
         if among.is_empty() { none } else { among[source.below(among.len() as u64) as usize] }
     }
