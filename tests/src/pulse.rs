@@ -17,7 +17,7 @@ const WINDOW: usize = 200;
 
 /// The windows over each address before there is a verdict. That of the middle counts: what else a machine does for a moment
 /// is not the manager's doing.
-const WINDOWS: usize = 3;
+const WINDOWS: usize = 5;
 
 /// Between two calls of one client. A client that is never idle would itself be a load.
 const PACE: Duration = Duration::from_millis(1);
