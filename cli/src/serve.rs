@@ -6,10 +6,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use holdfast_manager::{
-    Certificate, CertificateError, Config, Listen, Server, StartError, Stopped, raise_file_limit, run_private,
+    Certificate, CertificateError, Config, Listen, Server, StartError, Stopped, raise_file_limit, run_private, runtime,
 };
 use holdfast_proto::place::{Address, create_authkey_file};
-use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -42,7 +41,7 @@ pub(crate) fn serve(args: ServeArgs) -> Exit {
     let configuration = resolved.configuration;
     log(&configuration.general.log);
     raise_file_limit();
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(Exit::Failed, &error),
     };

@@ -37,4 +37,4 @@ pub use file_limit::raise_file_limit;
 pub use limits::Limits;
 pub use network::Network;
 pub use private::run_private;
-pub use server::{Config, Listen, Server, StartError, Stopped};
+pub use server::{Config, Listen, Server, StartError, Stopped, runtime};

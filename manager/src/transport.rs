@@ -8,6 +8,7 @@ mod services;
 mod session_cell;
 mod session_stream;
 mod status;
+mod stint;
 mod tls;
 mod unary;
 

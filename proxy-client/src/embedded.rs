@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use holdfast_manager::{Limits, Network, run_private};
+use holdfast_manager::{Limits, Network, run_private, runtime};
 
 /// Tells a program that it was started to be a manager.
 const ROLE_VARIABLE: &str = "HOLDFAST_ROLE";
@@ -28,7 +28,7 @@ pub fn init() {
 }
 
 fn serve() -> i32 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("holdfast: the manager could not start: {error}");

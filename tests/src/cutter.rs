@@ -22,6 +22,35 @@ impl Cut {
     pub const NEVER: Self = Self { up: u64::MAX, down: u64::MAX };
 }
 
+/// Where in one frame of HTTP/2 a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Before it, which is after the one before it.
+    Before,
+    /// In its head.
+    Head,
+    /// Between its head and its payload.
+    BeforePayload,
+    /// In the middle of its payload.
+    Payload,
+    /// Before its last byte.
+    BeforeLast,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Before, Self::Head, Self::BeforePayload, Self::Payload, Self::BeforeLast];
+}
+
+/// How far one direction of a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many whole frames, the preface of a client counted as one, and a part of the next.
+    Frame(u64, Part),
+}
+
 /// Passes connections on to a manager, and cuts each where it is told to.
 #[derive(Debug)]
 pub struct Cutter {
@@ -45,17 +74,27 @@ impl Cutter {
     /// `cut` is asked for each connection, by its number, which begins at 0.
     #[must_use]
     pub fn start(manager: &Address, cut: impl Fn(u64) -> Cut + Send + 'static) -> Self {
+        Self::start_within(manager, move |connection| {
+            let Cut { up, down } = cut(connection);
+            [Until::Bytes(up), Until::Bytes(down)]
+        })
+    }
+
+    /// `until` is asked for each connection how far it goes from the client, and from the manager. Frames are told apart in
+    /// plain text alone.
+    #[must_use]
+    pub fn start_within(manager: &Address, until: impl Fn(u64) -> [Until; 2] + Send + 'static) -> Self {
         let manager = manager.clone();
-        Self::start_with(&manager.clone(), move |connection| (manager.clone(), cut(connection)))
+        Self::start_with(&manager.clone(), move |connection| (manager.clone(), until(connection)))
     }
 
     /// Cuts nothing. `manager` is asked for each connection where it goes, by plain TCP.
     #[must_use]
     pub fn start_anywhere(manager: impl Fn() -> Address + Send + 'static) -> Self {
-        Self::start_with(&Address::Http(String::new()), move |_| (manager(), Cut::NEVER))
+        Self::start_with(&Address::Http(String::new()), move |_| (manager(), [Until::Bytes(u64::MAX); 2]))
     }
 
-    fn start_with(like: &Address, route: impl Fn(u64) -> (Address, Cut) + Send + 'static) -> Self {
+    fn start_with(like: &Address, route: impl Fn(u64) -> (Address, [Until; 2]) + Send + 'static) -> Self {
         let scheme = if matches!(like, Address::Https(_)) { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -70,7 +109,7 @@ impl Cutter {
                 if shared.closed.load(Ordering::SeqCst) {
                     continue;
                 }
-                let (manager, cut) = route(shared.connections.fetch_add(1, Ordering::SeqCst));
+                let (manager, [up, down]) = route(shared.connections.fetch_add(1, Ordering::SeqCst));
                 let (Address::Http(authority) | Address::Https(authority)) = manager else {
                     panic!("a Unix socket does not break")
                 };
@@ -78,14 +117,12 @@ impl Cutter {
                 shared.up.store(0, Ordering::SeqCst);
                 shared.down.store(0, Ordering::SeqCst);
                 let (client, manager) = (Arc::new(client), Arc::new(manager));
-                for (from, to, bytes, is_up) in
-                    [(&client, &manager, cut.up, true), (&manager, &client, cut.down, false)]
-                {
+                for (from, to, until, is_up) in [(&client, &manager, up, true), (&manager, &client, down, false)] {
                     from.set_nodelay(true).unwrap();
                     let (from, to, shared) = (from.clone(), to.clone(), shared.clone());
                     thread::spawn(move || {
                         let passed = if is_up { &shared.up } else { &shared.down };
-                        if pass(&from, &to, bytes, passed) {
+                        if pass(&from, &to, Meter::new(until, is_up), passed) {
                             shared.cuts.fetch_add(1, Ordering::SeqCst);
                         }
                     });
@@ -126,22 +163,92 @@ impl Drop for Cutter {
     }
 }
 
-/// Passes so many bytes on, and cuts both connections then. Whether it did.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, bytes: u64, passed: &AtomicU64) -> bool {
+/// What may yet pass in one direction.
+struct Meter {
+    until: Until,
+    /// Frames that have passed.
+    frames: u64,
+    /// The head of the frame that passes, as far as it has come.
+    head: Vec<u8>,
+    /// What has come of the payload.
+    payload: u64,
+}
+
+impl Meter {
+    const HEAD: usize = 9;
+    const PREFACE: u64 = 24;
+
+    fn new(until: Until, is_up: bool) -> Self {
+        let mut meter = Self { until, frames: 0, head: Vec::new(), payload: 0 };
+        if is_up {
+            // The preface is like a frame of which the head has come.
+            meter.head = [&Self::PREFACE.to_be_bytes()[5..], &[0; 6]].concat();
+        }
+        meter
+    }
+
+    /// How much of the payload there is, once the head has come.
+    fn length(&self) -> Option<u64> {
+        let length = |head: &[u8]| u64::from(u32::from_be_bytes([0, head[0], head[1], head[2]]));
+        (self.head.len() == Self::HEAD).then(|| length(&self.head))
+    }
+
+    /// Whether the place is reached at which to cut.
+    fn is_reached(&self) -> bool {
+        match self.until {
+            Until::Bytes(left) => left == 0,
+            Until::Frame(frames, _) if frames != self.frames => frames < self.frames,
+            Until::Frame(_, Part::Before) => true,
+            Until::Frame(_, Part::Head) => self.head.len() >= Self::HEAD / 2,
+            Until::Frame(_, part) => self.length().is_some_and(|length| {
+                self.payload
+                    >= match part {
+                        Part::Payload => length / 2,
+                        Part::BeforeLast => length.saturating_sub(1),
+                        Part::Before | Part::Head | Part::BeforePayload => 0,
+                    }
+            }),
+        }
+    }
+
+    /// How many of these bytes pass.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        if let Until::Bytes(left) = &mut self.until {
+            let taken = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            *left -= taken as u64;
+            return taken;
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            if self.is_reached() {
+                return at;
+            }
+            match self.length() {
+                None => self.head.push(*byte),
+                Some(_) => self.payload += 1,
+            }
+            if self.length() == Some(self.payload) {
+                (self.frames, self.payload) = (self.frames + 1, 0);
+                self.head.clear();
+            }
+        }
+        bytes.len()
+    }
+}
+
+/// Passes on what the meter lets pass, and cuts both connections then. Whether it did.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut meter: Meter, passed: &AtomicU64) -> bool {
     let mut buffer = vec![0; 16 << 10];
-    let mut left = bytes;
     let is_cut = loop {
-        if left == 0 {
+        if meter.is_reached() {
             break true;
         }
-        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        match from.read(&mut buffer[..most]) {
+        match from.read(&mut buffer) {
             Ok(read @ 1..) => {
-                if to.write_all(&buffer[..read]).is_err() {
+                let passing = meter.take(&buffer[..read]);
+                if to.write_all(&buffer[..passing]).is_err() {
                     break false;
                 }
-                passed.fetch_add(read as u64, Ordering::SeqCst);
-                left -= read as u64;
+                passed.fetch_add(passing as u64, Ordering::SeqCst);
             }
             Ok(0) | Err(_) => break false,
         }

@@ -24,7 +24,7 @@ mod tls;
 mod wait;
 mod witness;
 
-pub use cutter::{Cut, Cutter};
+pub use cutter::{Cut, Cutter, Part, Until};
 pub use manager::{Manager, Setup};
 pub use mutate::fuzz;
 pub use process::Process;

@@ -84,7 +84,7 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
         let (name, value) = limit.split_once('=').unwrap();
         set(&mut config, name, value);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = holdfast_manager::runtime().unwrap();
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).unwrap();
         let (over, is_over) = tokio::sync::oneshot::channel();

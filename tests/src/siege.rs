@@ -11,12 +11,7 @@ use crate::pulse::{Pulse, Seen};
 use crate::wait::until;
 
 /// How many times slower honest clients may become.
-const SLOWER: u32 = 5;
-
-/// What they may always take. On two cores an attacker takes the CPU from them whatever the manager does: a call that has to
-/// wait for its turn, in the client and again in the manager, waits several of the kernel's time slices; and a manager that
-/// is built without optimization needs ten times as long for everything that an attack makes it do.
-const FLOOR: Duration = Duration::from_millis(100);
+const SLOWER: f64 = 5.0;
 
 /// How soon everything must be as before.
 const RECOVERY: Duration = Duration::from_secs(5);
@@ -29,13 +24,17 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// A manager with a Unix socket and a port, and honest clients on both, of whom is known how long their calls take.
 ///
-/// - While it is attacked, 99 of 100 honest calls take at most five times as long as 99 of 100 did before, or 100 ms.
+/// - While it is attacked, 99 of 100 honest calls take at most five times as long as 99 of 100 do of an idle manager: of this
+///   one before, or of another one at the same time, since memory and caches are shared. Waiting for a CPU is left out, as
+///   [`Seen::p99`] says: attackers and clients are on the manager's machine only in a test.
 /// - The manager's memory grows by no more than the attack's bound.
 /// - Within five seconds connections, sessions, objects and bytes are as many as before, and a new client is served.
 #[derive(Debug)]
 pub struct Siege {
     // Dropped in this order: nobody calls a manager that has been killed.
     pulse: Pulse,
+    /// Clients of another manager, which is not attacked.
+    beside: Pulse,
     client: blocking::Manager,
     /// Who is attacked.
     pub manager: Arc<Manager>,
@@ -49,16 +48,17 @@ impl Siege {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let manager = Arc::new(setup.tcp().start());
+        // As the default is on two CPUs: all connections, the attackers' and the honest ones', share one thread.
+        let setup = setup.tcp().setting("threads", "1");
+        let [manager, other] = [setup.clone(), setup].map(|setup| Arc::new(setup.start()));
         let client = manager.connect_blocking();
-        let pulse = Pulse::new(&manager);
+        let [pulse, beside] = [&manager, &other].map(Pulse::new);
         // The first calls are slower.
-        let _ = pulse.seen();
+        let _ = (pulse.seen(), beside.seen());
         pulse.begin();
         let idle = pulse.seen();
         let before = used(&client);
-        pulse.begin();
-        Self { pulse, client, manager, idle, before, _turn: turn }
+        Self { pulse, beside, client, manager, idle, before, _turn: turn }
     }
 
     /// How much of each limit is used.
@@ -67,13 +67,37 @@ impl Siege {
         used(&self.client)
     }
 
-    /// The attack is at its height or has just ended: what was promised held, and the manager grew by `memory` bytes at most.
-    pub fn endures(&self, memory: u64) {
-        let Seen { p99, memory: most } = self.pulse.seen();
+    /// Attacks, and waits until honest clients have made enough calls since it began: what was promised held, and the manager
+    /// grew by `memory` bytes at most. What attacks by being there is returned.
+    pub fn withstands<T>(&self, memory: u64, attack: impl FnOnce() -> T) -> T {
+        self.pulse.begin();
+        self.beside.begin();
+        let held = attack();
+        let (Seen { p99, memory: most }, beside) = (self.pulse.seen(), self.beside.seen());
+        let idle = self.idle.p99.max(beside.p99);
+        let slower = p99.as_secs_f64() / idle.as_secs_f64();
         let grown = most.saturating_sub(self.idle.memory);
-        println!("p99 {p99:?}, {:?} when idle; grown by {} KiB of {}", self.idle.p99, grown >> 10, memory >> 10);
-        assert!(p99 <= FLOOR.max(SLOWER * self.idle.p99), "honest calls took {p99:?}, and {:?} before", self.idle.p99);
+        println!(
+            "p99 {p99:?}: {slower:.1} times that of an idle manager, {:?} before and {:?} beside it; grown by {} KiB of {}",
+            self.idle.p99,
+            beside.p99,
+            grown >> 10,
+            memory >> 10
+        );
+        assert!(slower <= SLOWER, "honest calls took {p99:?}, and {idle:?} where nobody attacks");
         assert!(grown <= memory, "the manager grew by {} KiB, more than {}", grown >> 10, memory >> 10);
+        held
+    }
+
+    /// Does so again and again, until honest clients have made enough calls since the attack began: what is over in a moment
+    /// would be judged by the calls after it.
+    pub fn again_and_again(&self, mut round: impl FnMut()) {
+        loop {
+            round();
+            if self.pulse.has_seen_enough() {
+                break;
+            }
+        }
     }
 
     /// The attackers are gone: everything is as before.

@@ -129,17 +129,16 @@ fn calls_that_come_byte_by_byte_are_answered_or_their_client_is_told_to_calm_dow
     }
     patient.until("the last reply", |heard| (replies(&heard.data[&SESSION]) == CALLS).then_some(()));
     // h2 keeps some thousands of such frames for a manager that has not read them yet, and then ends the connection.
-    for _ in 0..10 {
+    let round = || {
         let hasty = wire(&siege);
         hasty.say(&hasty.request(SESSION, 0, CONNECT_PATH, &[]));
-        let taken = hasty.say(&byte_by_byte(&many_calls(2000)));
+        hasty.say(&byte_by_byte(&many_calls(2000)));
         is_read(&hasty);
         let heard = hasty.heard();
-        println!("taken: {taken}, then {:?}", heard.goaway);
         assert!(!heard.ended || matches!(heard.goaway, None | Some(ENHANCE_YOUR_CALM)), "{:?}", heard.goaway);
-    }
+    };
+    siege.withstands(16 * MIB, || siege.again_and_again(round));
     drop(patient);
-    siege.endures(16 * MIB);
     siege.recovers();
 }
 
@@ -148,24 +147,22 @@ fn replies_for_which_there_is_no_window_are_not_kept() {
     const SESSIONS: usize = 8;
     let siege = siege();
     let large = Large::new(&siege, 100 << 10);
-    let wires: Vec<Wire> = (0..SESSIONS)
-        .map(|_| {
-            let wire = without_window(&siege);
-            wire.say(&wire.request(SESSION, 0, CONNECT_PATH, &[]));
-            let mut calls = hello("no window");
-            let open = OpenRequest { name: Large::NAME.to_owned(), kind: dict::KIND, ..OpenRequest::default() };
-            put_call(&mut calls, 0, 1, 0, OpenRequest::OP, &open);
-            for sequence in 2..1000 {
-                put_call(&mut calls, 0, sequence, 1, DictGetRequest::OP, &get());
-            }
-            wire.say(&data(SESSION, &calls));
-            is_read(&wire);
-            assert!(!wire.heard().ended, "it is waited for");
-            wire
-        })
-        .collect();
+    let ask = |_| {
+        let wire = without_window(&siege);
+        wire.say(&wire.request(SESSION, 0, CONNECT_PATH, &[]));
+        let mut calls = hello("no window");
+        let open = OpenRequest { name: Large::NAME.to_owned(), kind: dict::KIND, ..OpenRequest::default() };
+        put_call(&mut calls, 0, 1, 0, OpenRequest::OP, &open);
+        for sequence in 2..1000 {
+            put_call(&mut calls, 0, sequence, 1, DictGetRequest::OP, &get());
+        }
+        wire.say(&data(SESSION, &calls));
+        is_read(&wire);
+        assert!(!wire.heard().ended, "it is waited for");
+        wire
+    };
     // 800 MiB were asked for.
-    siege.endures(40 * MIB);
+    let wires: Vec<Wire> = siege.withstands(40 * MIB, || (0..SESSIONS).map(ask).collect());
     drop((wires, large));
     siege.recovers();
 }
@@ -176,22 +173,21 @@ fn unary_calls_for_whose_responses_there_is_no_window_are_not_answered() {
     const STREAMS: u32 = 128;
     let siege = siege();
     let large = Large::new(&siege, 1 << 20);
-    let wires: Vec<Wire> = (0..CONNECTIONS)
-        .map(|_| {
-            let wire = without_window(&siege);
-            let mut body = BytesMut::new();
-            put_message(&mut body, &get());
-            for stream in (0..STREAMS).map(|number| 11 + 2 * number) {
-                let head = wire.request(stream, 0, GET, &[(OBJECT_METADATA, Large::NAME.as_bytes())]);
-                wire.say(&[head, http2_frame(kind::DATA, END_STREAM, stream, &body)].concat());
-            }
-            is_read(&wire);
-            assert!(!wire.heard().ended, "it is waited for");
-            wire
-        })
-        .collect();
+    let ask = |_| {
+        let wire = without_window(&siege);
+        let mut body = BytesMut::new();
+        put_message(&mut body, &get());
+        for stream in (0..STREAMS).map(|number| 11 + 2 * number) {
+            let head = wire.request(stream, 0, GET, &[(OBJECT_METADATA, Large::NAME.as_bytes())]);
+            wire.say(&[head, http2_frame(kind::DATA, END_STREAM, stream, &body)].concat());
+        }
+        is_read(&wire);
+        assert!(!wire.heard().ended, "it is waited for");
+        wire
+    };
     // 512 MiB were asked for. What h2 takes is at most 128 KiB of each stream.
-    siege.endures(CONNECTIONS as u64 * 24 * MIB);
+    let memory = CONNECTIONS as u64 * 24 * MIB;
+    let wires: Vec<Wire> = siege.withstands(memory, || (0..CONNECTIONS).map(ask).collect());
     drop((wires, large));
     siege.recovers();
 }
@@ -204,22 +200,20 @@ fn lengths_without_a_body_take_no_memory() {
     prefix.put_u32(4 << 20);
     // All that is declared, and a little of what was declared.
     prefix.extend(repeat_n(7, 10));
-    let wires: Vec<Wire> = (0..CONNECTIONS)
-        .map(|_| {
-            let wire = wire(&siege);
-            wire.say(&[wire.request(SESSION, 0, CONNECT_PATH, &[]), data(SESSION, &hello("a length"))].concat());
-            wire.say(&data(SESSION, &prefix));
-            for stream in (0..128).map(|number| 7 + 2 * number) {
-                let head = wire.request(stream, 0, SET, &[(OBJECT_METADATA, b"nobody")]);
-                wire.say(&[head, http2_frame(kind::DATA, 0, stream, &prefix)].concat());
-            }
-            is_read(&wire);
-            assert!(!wire.heard().ended, "it is waited for");
-            wire
-        })
-        .collect();
+    let declare = |_| {
+        let wire = wire(&siege);
+        wire.say(&[wire.request(SESSION, 0, CONNECT_PATH, &[]), data(SESSION, &hello("a length"))].concat());
+        wire.say(&data(SESSION, &prefix));
+        for stream in (0..128).map(|number| 7 + 2 * number) {
+            let head = wire.request(stream, 0, SET, &[(OBJECT_METADATA, b"nobody")]);
+            wire.say(&[head, http2_frame(kind::DATA, 0, stream, &prefix)].concat());
+        }
+        is_read(&wire);
+        assert!(!wire.heard().ended, "it is waited for");
+        wire
+    };
     // 8 GiB were declared. What remains is streams, and what was sent of them.
-    siege.endures(40 * MIB);
+    let wires: Vec<Wire> = siege.withstands(40 * MIB, || (0..CONNECTIONS).map(declare).collect());
     drop(wires);
     siege.recovers();
 }
@@ -288,10 +282,7 @@ fn data_that_are_nested_too_deep_are_refused_however_deep() {
         calls.push(("a delta", 1, DictAddRequest::OP, fields(&[(1, &one), (2, data)])));
     }
     // Many times the same: what is refused is not kept.
-    for _ in 0..5 {
-        are_malformed(&siege, &calls);
-    }
-    siege.endures(24 * MIB);
+    siege.withstands(24 * MIB, || siege.again_and_again(|| are_malformed(&siege, &calls)));
     siege.recovers();
 }
 
@@ -316,10 +307,17 @@ fn texts_and_names_that_are_not_utf_8_are_refused() {
         let codec = fields(&[(12, &fields(&[(1, bytes)]))]);
         calls.push(("a codec", 1, DictSetRequest::OP, fields(&[(1, &one), (2, &codec)])));
     }
-    are_malformed(&siege, &calls);
+    let round = || {
+        are_malformed(&siege, &calls);
+        no_utf_8_beside_calls(&siege);
+    };
+    siege.withstands(16 * MIB, || siege.again_and_again(round));
+    siege.recovers();
+}
 
-    // In a Hello, which ends the session, and in metadata.
-    let wire = wire(&siege);
+/// In a Hello, which ends the session, and in metadata.
+fn no_utf_8_beside_calls(siege: &Siege) {
+    let wire = wire(siege);
     wire.say(&wire.request(SESSION, 0, CONNECT_PATH, &[]));
     let frame = fields(&[(2, &fields(&[(2, b"\xff\xfe")]))]);
     let mut bytes = BytesMut::from(&b"\0"[..]);
@@ -327,12 +325,9 @@ fn texts_and_names_that_are_not_utf_8_are_refused() {
     bytes.extend(frame);
     wire.say(&data(SESSION, &bytes));
     assert_eq!(wire.ended().goaway, None, "the session ends in order");
-    let wire = self::wire(&siege);
+    let wire = self::wire(siege);
     for (stream, name) in [(5, &b"%ff%fe"[..]), (7, b"\xff\xfe"), (9, b"%ed%a0%80")] {
         wire.say(&wire.request(stream, END_STREAM, GET, &[(OBJECT_METADATA, name)]));
         wire.until("an answer", |heard| heard.answered.contains(&stream).then_some(()));
     }
-    drop(wire);
-    siege.endures(16 * MIB);
-    siege.recovers();
 }

@@ -1,6 +1,7 @@
 //! The libraries over a network that breaks: every call is made once, and every call is answered.
 //!
-//! `HOLDFAST_CUTS` is how thoroughly it is tried: 1 is every byte of a short dialogue, and ten times the load.
+//! A short dialogue is cut at every byte, and a load of calls in and around every frame with which connections begin.
+//! `HOLDFAST_CUT_CALLS` is how many calls each caller makes over a network that is cut at random.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use holdfast::{ConnectError, Error, Options, blocking};
-use holdfast_tests::{Cut, Cutter, Manager, Setup, program, until, within};
+use holdfast_tests::{Cut, Cutter, Manager, Part, Setup, Until, program, times, until, within};
 
 /// Longer than any test takes.
 const LONG: &str = "600s";
@@ -23,11 +24,6 @@ fn start(grace: &str) -> Manager {
 
 fn options(manager: &Manager, cutter: &Cutter) -> Options {
     Options::default().address(cutter.address()).authkey_file(manager.authkey_file()).call_timeout(None)
-}
-
-/// Whether to try everything.
-fn is_thorough() -> bool {
-    std::env::var("HOLDFAST_CUTS").is_ok_and(|value| value == "1")
 }
 
 /// Numbers that differ from run to run. The first is told, so that a run can be repeated.
@@ -59,9 +55,8 @@ fn cut_first(manager: &Manager, up: bool, bytes: u64) -> Cutter {
 
 /// The places in a dialogue at which to cut: in which direction, and after how many bytes.
 fn places(before: Cut, after: Cut) -> impl Iterator<Item = (bool, u64)> {
-    let step = if is_thorough() { 1 } else { 3 };
-    let ups = (before.up..=after.up).step_by(step).map(|bytes| (true, bytes));
-    ups.chain((before.down..=after.down).step_by(step).map(|bytes| (false, bytes)))
+    let ups = (before.up..=after.up).map(|bytes| (true, bytes));
+    ups.chain((before.down..=after.down).map(|bytes| (false, bytes)))
 }
 
 /// A few calls, each of which shows whether it was made once.
@@ -129,7 +124,7 @@ fn cut_all(manager: &Manager, address: usize) -> Cutter {
 
 /// So many calls of each caller.
 fn load() -> u64 {
-    if is_thorough() { 20_000 } else { 2000 }
+    times("HOLDFAST_CUT_CALLS", 2000) as u64
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,13 +142,10 @@ async fn many_tasks_are_answered_once_each_over_a_network_that_breaks_all_the_ti
                 for _ in 0..load() {
                     sums.push(dict.add(&0, 1).await.unwrap());
                 }
-                assert!(sums.is_sorted_by(|a, b| a < b), "a task's own calls keep their order");
                 sums
             })
         });
-        let sums: HashSet<u64> =
-            within("all tasks", join_all(tasks)).await.into_iter().flat_map(Result::unwrap).collect();
-        assert_eq!(sums, (1..=TASKS * load()).collect(), "every call was made once and had its own answer");
+        once_each(within("all tasks", join_all(tasks)).await.into_iter().map(Result::unwrap));
         assert!(cutter.cuts() > 5, "only {} connections were cut", cutter.cuts());
     }
 }
@@ -172,10 +164,89 @@ fn many_threads_are_answered_once_each_over_a_network_that_breaks_all_the_time()
                 thread::spawn(move || Vec::from_iter((0..load()).map(|_| dict.add(&0, 1).unwrap())))
             })
             .collect();
-        let sums: HashSet<u64> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        assert_eq!(sums, (1..=THREADS * load()).collect(), "every call was made once and had its own answer");
+        once_each(threads.into_iter().map(|thread| thread.join().unwrap()));
         assert!(cutter.cuts() > 5, "only {} connections were cut", cutter.cuts());
     }
+}
+
+/// The frames of each connection, in each direction, in and around which it is cut: those of its handshake, of resuming, and
+/// many of calls.
+const FRAMES: u64 = 40;
+
+/// How often [`cut_in_every_frame`] cuts: in and before each of the frames of both directions, and the first connection.
+const CUTS: u64 = 2 * FRAMES * Part::ALL.len() as u64 + 1;
+
+/// Cuts each connection at another place, but for the first, which is left alone for long enough to become a session.
+fn cut_in_every_frame(manager: &Manager) -> Cutter {
+    /// Few of those that follow each other break before they carry calls: a client waits the longer the more have.
+    const STEP: u64 = 87;
+    Cutter::start_within(&manager.addresses[1], move |connection| {
+        let never = Until::Bytes(u64::MAX);
+        if connection == 0 {
+            return [never, Until::Frame(2 * FRAMES, Part::Payload)];
+        }
+        if connection >= CUTS {
+            return [never; 2];
+        }
+        let place = connection * STEP % (CUTS - 1);
+        let (place, part) = (place / Part::ALL.len() as u64, Part::ALL[(place % Part::ALL.len() as u64) as usize]);
+        let until = Until::Frame(place % FRAMES, part);
+        if place < FRAMES { [until, never] } else { [never, until] }
+    })
+}
+
+/// All sums of all callers: every call was made once, and had its own answer.
+fn once_each(sums: impl IntoIterator<Item = Vec<u64>>) {
+    let mut all = HashSet::new();
+    let mut calls = 0;
+    for sums in sums {
+        assert!(sums.is_sorted_by(|a, b| a < b), "a caller's own calls keep their order");
+        calls += sums.len() as u64;
+        all.extend(sums);
+    }
+    assert_eq!(all, (1..=calls).collect(), "every call was made once and had its own answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_are_answered_once_each_whatever_frame_their_connections_break_in() {
+    let manager = start(LONG);
+    let cutter = Arc::new(cut_in_every_frame(&manager));
+    let client = holdfast::Manager::connect_with(&options(&manager, &cutter)).await.unwrap();
+    let dict: holdfast::Dict<u64, u64> = client.new_dict().await.unwrap();
+    let tasks = (0..8).map(|_| {
+        let (dict, cutter) = (dict.clone(), cutter.clone());
+        tokio::spawn(async move {
+            let mut sums = Vec::new();
+            while cutter.cuts() < CUTS {
+                sums.push(dict.add(&0, 1).await.unwrap());
+            }
+            sums
+        })
+    });
+    once_each(within("all cuts", join_all(tasks)).await.into_iter().map(Result::unwrap));
+    assert_eq!(cutter.cuts(), CUTS);
+}
+
+#[test]
+fn threads_are_answered_once_each_whatever_frame_their_connections_break_in() {
+    let manager = start(LONG);
+    let cutter = Arc::new(cut_in_every_frame(&manager));
+    let client = blocking::Manager::connect_with(&options(&manager, &cutter)).unwrap();
+    let dict: blocking::Dict<u64, u64> = client.new_dict().unwrap();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (dict, cutter) = (dict.clone(), cutter.clone());
+            thread::spawn(move || {
+                let mut sums = Vec::new();
+                while cutter.cuts() < CUTS {
+                    sums.push(dict.add(&0, 1).unwrap());
+                }
+                sums
+            })
+        })
+        .collect();
+    once_each(threads.into_iter().map(|thread| thread.join().unwrap()));
+    assert_eq!(cutter.cuts(), CUTS);
 }
 
 fn cause(error: &Error) -> String {

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection: what it carries, and when it ends.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use holdfast_stream::{SelfWake, Side};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -26,6 +26,7 @@ use super::services::{self, Budget};
 use super::session_cell::SessionCell;
 use super::session_stream::{Grace, SessionStream};
 use super::status::{self, refuse, refuse_http};
+use super::stint::{InStints, Stint};
 use super::tls;
 use super::unary::Calls;
 use crate::admission::Place;
@@ -110,7 +111,8 @@ async fn serve_until(
     place: Place,
     shared: Arc<Shared>,
 ) {
-    let handshake = builder(&shared.network).handshake(io);
+    let stint = Stint::new();
+    let handshake = builder(&shared.network).handshake(InStints::new(io, stint.clone()));
     let h2 = tokio::select! {
         handshake = timeout_at(deadline, handshake) => match handshake {
             Ok(Ok(h2)) => h2,
@@ -129,7 +131,7 @@ async fn serve_until(
         }
     };
     let rare = Rare::new(deadline, gate.clone(), orphaned, place, shared.stop.clone());
-    Connection::new(h2, gate, peer_pid, rare, shared).await;
+    Connection::new(h2, stint, gate, peer_pid, rare, shared).await;
 }
 
 fn builder(network: &Network) -> Builder {
@@ -149,7 +151,8 @@ fn builder(network: &Network) -> Builder {
 ///
 /// Whatever ends it, the session is dropped with it, and with the session everything that it held.
 struct Connection<Io> {
-    h2: h2::server::Connection<Io, Bytes>,
+    h2: h2::server::Connection<InStints<Io>, Bytes>,
+    stint: Stint,
     wakes: SelfWake,
     session: SessionCell,
     stream: Option<SessionStream>,
@@ -179,7 +182,8 @@ struct Stranger {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn new(
-        h2: h2::server::Connection<Io, Bytes>,
+        h2: h2::server::Connection<InStints<Io>, Bytes>,
+        stint: Stint,
         gate: Arc<Gate>,
         peer_pid: Option<u32>,
         rare: Rare,
@@ -187,6 +191,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     ) -> Self {
         Self {
             h2,
+            stint,
             wakes: SelfWake::default(),
             session: SessionCell::new(shared.store.clone(), peer_pid),
             stream: None,
@@ -211,6 +216,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 Poll::Ready(Some(Ok((request, respond)))) => self.handle_request(request, respond),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
+            }
+            self.stint.start_clock();
+            if !self.stint.goes_on() {
+                return Poll::Pending;
             }
         }
     }
@@ -370,6 +379,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let _scope = this.wakes.scope(cx);
+        this.stint.begin();
         for _ in 0..ROUNDS {
             // All that the process sent is here when its end is known, and still counts, a goodbye most of all.
             let is_last = this.orphaned;
@@ -386,6 +396,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             if this.wakes.take(Side::Rare) && this.poll_rare().is_ready() {
                 return Poll::Ready(());
             }
+            if !this.stint.goes_on() {
+                break;
+            }
             let connection = this.wakes.take(Side::Connection);
             let stream = this.wakes.take(Side::Stream);
             if connection || stream {
@@ -398,8 +411,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
                 return Poll::Pending;
             }
         }
-        this.wakes.wake_task();
-        Poll::Pending
+        // Its next turn is after those of all who are ready, also of those of whom the system has not been asked yet.
+        pin!(yield_now()).poll(cx)
     }
 }
 

@@ -166,6 +166,7 @@ impl SessionStream {
     /// Reads, applies and replies, until there is nothing to read, the client must read first, or others must have
     /// their turn. An error means that the connection or the stream is gone.
     fn poll_frames(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Result<(), h2::Error> {
+        // Pieces of one are counted like whole ones: whoever sends a byte at a time has no longer turn.
         let mut frames = 0;
         while matches!(self.state, State::Silent | State::Resuming(_) | State::Open) {
             if self.outbox.len() >= self.limits.outbound_bytes && self.poll_flush(cx)?.is_pending() {
@@ -174,7 +175,7 @@ impl SessionStream {
             if matches!(self.state, State::Resuming(_)) && self.poll_resume(cx, session).is_pending() {
                 break;
             }
-            if frames == FRAMES_AT_ONCE {
+            if frames >= FRAMES_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -185,6 +186,7 @@ impl SessionStream {
                         let chunk = chunk?;
                         self.recv.flow_control().release_capacity(chunk.len())?;
                         self.deframer.push(chunk);
+                        frames += 1;
                     }
                     Poll::Ready(None) => self.handle_half_close(),
                     Poll::Pending => break,
