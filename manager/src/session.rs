@@ -402,8 +402,10 @@ impl Session {
     fn find_named(&mut self, name: &str, kind: u32) -> Result<Arc<Slot>, Refusal> {
         let slot = self.store.registry.find_kind(name, kind)?;
         match self.named.get_mut(name) {
-            // One that was deleted holds nothing for this session any more.
-            Some(known) => *known = slot.clone().into(),
+            Some(known) => {
+                let old = std::mem::replace(known, slot.clone().into());
+                self.keep_involved(old);
+            }
             None => {
                 self.check_handles()?;
                 self.named.insert(name.into(), slot.clone().into());
@@ -508,11 +510,16 @@ impl Session {
             if self.delivered.get(&place) == Some(&key) {
                 self.delivered.remove(&place);
             }
-            if slot.involves(SessionId(*self.id.as_bytes())) {
-                self.involved.insert(place, slot);
-            }
+            self.keep_involved(slot);
         }
         Ok(())
+    }
+
+    /// The session has no way to this object any more, unless it has another one. What it holds there must not be forgotten.
+    fn keep_involved(&mut self, slot: Held) {
+        if slot.involves(SessionId(*self.id.as_bytes())) {
+            self.involved.insert(Arc::as_ptr(&slot).addr(), slot);
+        }
     }
 
     fn share(&self, request: &ShareRequest) -> Result<ShareResponse, Refusal> {

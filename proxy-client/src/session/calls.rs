@@ -444,6 +444,9 @@ impl Calls {
                     self.give_back(asked.0, &answer);
                 }
             }
+            Pending::Expired { is_answered: true, .. } => {
+                self.pending.remove(asked.0);
+            }
             // One that had expired was withdrawn then.
             Pending::Expired { waits, .. } => {
                 let waits = *waits != 0;
