@@ -13,6 +13,7 @@ mod detached;
 mod engine;
 mod file_limit;
 mod health;
+mod heap;
 mod limits;
 mod network;
 mod private;

@@ -23,6 +23,7 @@ use crate::admission::Place;
 use crate::auth::{Authenticator, Service};
 use crate::certificate::Certificate;
 use crate::health::Health;
+use crate::heap;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::quiet::Quiet;
@@ -114,6 +115,7 @@ impl Server {
         if listen.is_empty() {
             return Err(StartError::Nowhere);
         }
+        heap::keep_freed();
         let authenticator =
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
