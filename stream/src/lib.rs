@@ -11,3 +11,10 @@ mod sent;
 pub use outbox::Outbox;
 pub use self_wake::{SelfWake, Side};
 pub use sent::Sent;
+
+/// The largest frame of HTTP/2 that either end takes.
+///
+/// A large message costs two reads and a write for each frame, so those of 16 KiB, which HTTP/2 has without being told, are
+/// small for it. Who announces a frame makes the other end keep as much of it as comes, also before it has proven anything,
+/// so they must not be much larger than the window that a stranger has.
+pub const FRAME_BYTES: u32 = 128 << 10;
