@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use holdfast_proto::auth_service_server::AuthServiceServer;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
+use holdfast_stream::UnixSocket;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
@@ -247,7 +248,7 @@ impl Workers {
             match accepted {
                 Accepted::Unix(stream, source) => {
                     match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
-                        Ok(stream) => serve(stream, source, place, shared).await,
+                        Ok(stream) => serve(UnixSocket::from(stream), source, place, shared).await,
                         Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                     }
                 }
