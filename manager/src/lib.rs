@@ -15,6 +15,7 @@ mod engine;
 mod epoch;
 mod file_limit;
 mod health;
+mod heap;
 mod limits;
 mod network;
 mod private;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use holdfast_proto::auth_service_server::AuthServiceServer;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
+use holdfast_stream::UnixSocket;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinSet, yield_now};
@@ -26,6 +27,7 @@ use crate::certificate::Certificate;
 use crate::epoch::{self, EpochError};
 use crate::file_limit::warn_if_files_are_few;
 use crate::health::Health;
+use crate::heap;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::process::Peer;
@@ -134,6 +136,7 @@ impl Server {
             return Err(StartError::Nowhere);
         }
         warn_if_files_are_few(&limits);
+        heap::keep_freed();
         let authenticator =
             Authenticator::new(&authkey).map_err(|error| StartError::System(io::Error::other(error)))?;
         let listeners: Vec<Listener> =
@@ -271,7 +274,7 @@ impl Workers {
             match accepted {
                 Accepted::Unix(stream, source, peer) => {
                     match here(stream, turn, UnixStream::into_std, UnixStream::from_std) {
-                        Ok(stream) => serve(stream, source, peer, place, shared).await,
+                        Ok(stream) => serve(UnixSocket::from(stream), source, peer, place, shared).await,
                         Err(error) => tracing::error!(%error, "a connection could not be moved to its thread"),
                     }
                 }

@@ -11,7 +11,7 @@ use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
 use holdfast_proto::scram::Binding;
 use holdfast_proto::{CONNECT_PATH, Reason, Refusal};
-use holdfast_stream::{SelfWake, Side};
+use holdfast_stream::{FRAME_BYTES, SelfWake, Side};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -140,6 +140,7 @@ fn builder(network: &Network) -> Builder {
         .initial_window_size(network.stream_window)
         .initial_connection_window_size(STRANGER_WINDOW)
         .max_send_buffer_size(network.send_buffer)
+        .max_frame_size(FRAME_BYTES)
         .max_header_list_size(network.max_header_list)
         .max_concurrent_streams(network.max_concurrent_streams)
         .max_pending_accept_reset_streams(network.max_pending_accept_resets)

@@ -15,7 +15,7 @@ use holdfast_proto::{
     BeginRequest, BeginResponse, CONNECT_PATH, ClientFrame, FinishRequest, FinishResponse, Hello, INCARNATION_METADATA,
     PROTOCOL, Resume, TOKEN_METADATA, Welcome, client_frame,
 };
-use holdfast_stream::{Outbox, Sent};
+use holdfast_stream::{FRAME_BYTES, Outbox, Sent};
 use http::{HeaderMap, Request};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -92,6 +92,7 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(2 * STREAM_WINDOW)
         .max_send_buffer_size(STREAM_WINDOW as usize)
+        .max_frame_size(FRAME_BYTES)
         .enable_push(false);
     let (sender, mut connection) = builder.handshake(io).await.map_err(|error| talk.broken(&error))?;
     let begun = {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use holdfast_stream::UnixSocket;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -34,7 +35,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Stream {
-    Unix(UnixStream),
+    Unix(UnixSocket),
     Tcp(TcpStream),
 }
 
@@ -56,7 +57,7 @@ macro_rules! either {
 
 impl From<UnixStream> for Socket {
     fn from(stream: UnixStream) -> Self {
-        Self::new(Stream::Unix(stream))
+        Self::new(Stream::Unix(stream.into()))
     }
 }
 
@@ -90,12 +91,10 @@ impl Lookout {
 
 impl Inner {
     fn recv(&self, buffer: &mut [u8], flags: RecvFlags) -> Result<usize, Errno> {
-        let flags = flags | RecvFlags::DONTWAIT;
         match &self.stream {
-            Stream::Unix(stream) => recv(stream, buffer, flags),
-            Stream::Tcp(stream) => recv(stream, buffer, flags),
+            Stream::Unix(stream) => stream.recv_now(buffer, flags),
+            Stream::Tcp(stream) => recv(stream, buffer, flags | RecvFlags::DONTWAIT).map(|(read, _)| read),
         }
-        .map(|(read, _)| read)
     }
 
     /// Reads what was seen to have come. `None` if it is gone.
@@ -106,7 +105,10 @@ impl Inner {
                 buffer.advance(read);
                 // All of it was read; of what comes from now on, tokio is told. The end can be read again.
                 self.has_come = read == 0 || read == part;
-                Some(Ok(()))
+                Some(match &mut self.stream {
+                    Stream::Unix(stream) => stream.note_read(read),
+                    Stream::Tcp(_) => Ok(()),
+                })
             }
             Err(Errno::AGAIN | Errno::INTR) => {
                 self.has_come = false;
