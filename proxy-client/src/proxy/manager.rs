@@ -22,7 +22,7 @@ use super::array::{ask_typecode, check_typecode, spec_of_elements, spec_of_lengt
 use super::holding::Holding;
 use super::listing::{Description, Kind, Names};
 use super::lock::spec as lock_spec;
-use super::queue::{Delivers, OnReceipt, QueueOptions};
+use super::queue::{Delivers, OnReceipt, QueueOptions, ask_delivery, check_delivery};
 use super::remote::{Holds, Remote};
 use super::{Array, Dict, Element, List, Lock, Namespace, Question, Queue, RLock, Set, Value};
 use crate::child::Child;
@@ -395,9 +395,11 @@ impl<M: Mode> Manager<M> {
         self.create(queue::KIND, Ok(queue_spec(options)), Queue::of)
     }
 
-    /// The queue that a token stands for.
+    /// The queue that a token stands for. Its items must be no longer the queue's when `D` says, or else this is refused with
+    /// [`Reason::WrongType`](crate::Reason::WrongType).
     pub fn queue_from_token<T, D: Delivers>(&self, token: &Token) -> M::Renewing<Open<M, Queue<T, D, M>>> {
-        self.take_up(token, queue::KIND, Queue::of)
+        let check = Check { ask: ask_delivery, hear: check_delivery::<D, M> };
+        self.run_checked(Ok(self.way_of(token, queue::KIND)), Queue::of, check)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.

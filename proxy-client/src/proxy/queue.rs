@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::dead_letter::{DeadLetter, DeadLetters};
 pub use self::delivery::{Delivers, Delivery, Done, GiveUp, Nack, OnDone, OnReceipt, Receipt, Settle};
+pub(super) use self::delivery::{ask_delivery, check_delivery};
 pub use self::options::QueueOptions;
 use super::holding::patience_ms;
 use super::reference::proxy;
@@ -36,6 +37,8 @@ use crate::error::Result;
 ///   of the session tells the manager, and so does its end; a process that is killed before that gives the item back.
 /// - [`OnDone`]: `get` gives a [`Delivery`], and the item is the queue's until that is [`done`](Delivery::done). However a
 ///   process fails before, the item goes back to its place, and is given to somebody else.
+///
+/// Opening a queue by a name or a token checks `D`; a proxy that is read from data is what the program says, as with items.
 ///
 /// An item that comes back is marked as redelivered: somebody may have seen it. An async `get` that is dropped loses
 /// nothing: what it was given is put back, as if it had never been out.

@@ -268,7 +268,7 @@ promise!(a_queue_goes_through_tokens_and_items, SHARED, |server, manager| {
         wait!(manager.new_queue_with(QueueOptions::fifo().on_done())).unwrap();
     let answer: Queue<i64> = wait!(manager.new_queue()).unwrap();
     wait!(jobs.put(&("6 * 7".to_owned(), answer.clone()))).unwrap();
-    let token = wait!(jobs.token(2, Duration::from_secs(60))).unwrap();
+    let token = wait!(jobs.token(3, Duration::from_secs(60))).unwrap();
 
     let other: Manager = connect!(server.options()).unwrap();
     let theirs: WorkQueue<(String, Queue<i64>)> = wait!(other.queue_from_token(&token)).unwrap();
@@ -278,6 +278,11 @@ promise!(a_queue_goes_through_tokens_and_items, SHARED, |server, manager| {
     wait!(job.done()).unwrap();
     assert_eq!(wait!(answer.get()).unwrap(), 42);
     assert_eq!(why(wait!(other.dict_from_token::<i64, i64>(&token))), Reason::WrongKind);
+    let unsaid: Result<Queue<i64>, Error> = wait!(other.queue_from_token(&token));
+    assert_eq!(why(unsaid), Reason::WrongType, "its items are to be said to be done");
+    let token = wait!(answer.token(1, Duration::from_secs(60))).unwrap();
+    let said: Result<WorkQueue<i64>, Error> = wait!(other.queue_from_token(&token));
+    assert_eq!(why(said), Reason::WrongType);
 });
 
 promise!(what_a_session_had_goes_back_when_it_ends, SHARED, |server, manager| {

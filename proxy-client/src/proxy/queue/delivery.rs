@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::Queue;
 use crate::codec::from_datum;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fence::Fence;
 use crate::proxy::remote::Remote;
 use crate::proxy::{Exchange, Mode};
@@ -87,6 +87,30 @@ impl Delivers for OnDone {
         let received: Vec<_> = items.into_iter().map(receipt).collect();
         received.into_iter().map(|(receipt, item)| Delivery::read(receipt, item, fence)).collect()
     }
+}
+
+/// Asks a queue when its items are no longer its own.
+pub(crate) fn ask_delivery<M: Mode>(queue: &Remote<M>, asking: Asking<'_>) -> Result<()> {
+    queue.ask(asking, &QueueSizeRequest {})
+}
+
+/// Checks that this is as it is to be read. Refused: `WRONG_TYPE`.
+pub(crate) fn check_delivery<D: Delivers, M: Mode>(queue: &Remote<M>, heard: Heard) -> Result<()> {
+    let (size, _) = queue.decode::<QueueSizeResponse>(heard)?;
+    match (size.delivery(), D::DELIVERY) {
+        (QueueDelivery::OnDone, QueueDelivery::OnReceipt) => {
+            Err(unfit("are to be said to be done: open it as a WorkQueue"))
+        }
+        (QueueDelivery::OnReceipt, QueueDelivery::OnDone) => {
+            Err(unfit("are their receiver's when it has them: open it as a Queue"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn unfit(how: &str) -> Error {
+    Refusal::new(Reason::WrongType, format!("this is a queue whose items {how}")).into()
 }
 
 /// An item that was given out, and that is the queue's until it is [`done`](Self::done).
