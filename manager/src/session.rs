@@ -256,10 +256,10 @@ impl Session {
         replies: &mut BytesMut,
     ) {
         let delivered = if refers { self.deliver(&mut reply) } else { Vec::new() };
-        if delivered.is_empty() && !acknowledge {
-            frame::put_response(replies, sequence, index, reply);
-        } else {
-            frame::put_special_response(replies, sequence, index, &reply, delivered, acknowledge);
+        match (delivered.is_empty(), acknowledge) {
+            (true, false) => frame::put_response(replies, sequence, index, reply),
+            (true, true) => frame::put_response_to_acknowledge(replies, sequence, index, reply),
+            (false, _) => frame::put_special_response(replies, sequence, index, &reply, delivered, acknowledge),
         }
     }
 

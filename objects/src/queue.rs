@@ -425,6 +425,7 @@ impl Queue {
             delivered: self.delivered.len() as u64,
             dead_letters: self.dead.len() as u64,
             shut_down: self.phase != Phase::Open,
+            delivery: self.spec.delivery,
         }
     }
 

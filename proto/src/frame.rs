@@ -182,30 +182,41 @@ pub fn put_sized_call<M: Message>(
 /// Appends the answer to a call that was applied, with its length prefix.
 #[inline]
 pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: R) {
-    response.write(PutResponse { out, sequence, index });
+    response.write(PutResponse { out, sequence, index, acknowledge: false });
+}
+
+/// Appends the answer to a call that was applied, and whose response is to be acknowledged, with its length prefix.
+#[inline]
+pub fn put_response_to_acknowledge<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: R) {
+    response.write(PutResponse { out, sequence, index, acknowledge: true });
 }
 
 struct PutResponse<'a> {
     out: &'a mut BytesMut,
     sequence: u64,
     index: u64,
+    acknowledge: bool,
 }
+
+/// The field behind a response that is to be acknowledged.
+const ACKNOWLEDGE: [u8; 2] = [key(REPLY_ACKNOWLEDGE, VARINT), 1];
 
 impl Writer for PutResponse<'_> {
     #[inline]
     fn write(self, message: impl Written) {
-        let Self { out, sequence, index } = self;
+        let Self { out, sequence, index, acknowledge } = self;
         let len = message.written_len();
-        if !put_short_reply(out, sequence, index, &message, len) {
-            put_reply(out, sequence, index, REPLY_RESPONSE, len);
+        let after: &[u8] = if acknowledge { &ACKNOWLEDGE } else { &[] };
+        if !put_short_reply(out, sequence, index, &message, len, after) {
+            put_reply(out, sequence, index, REPLY_RESPONSE, len, after.len());
             message.put(out);
+            out.extend_from_slice(after);
         }
         message.discard();
     }
 }
 
-/// Appends the answer to a call that was applied, and whose response has references in it, or is to be acknowledged, with its
-/// length prefix.
+/// Appends the answer to a call that was applied, and whose response has references in it, with its length prefix.
 pub fn put_special_response<R: Response>(
     out: &mut BytesMut,
     sequence: u64,
@@ -223,13 +234,13 @@ pub fn put_special_response<R: Response>(
 
 /// Appends the answer to a call that was refused, with its length prefix.
 pub fn put_refusal(out: &mut BytesMut, sequence: u64, index: u64, refusal: &Refusal) {
-    put_reply(out, sequence, index, REPLY_REFUSAL, refusal.encoded_len());
+    put_reply(out, sequence, index, REPLY_REFUSAL, refusal.encoded_len(), 0);
     refusal.encode_raw(out);
 }
 
-/// Appends everything of a reply but its result, which has `len` bytes and follows.
-fn put_reply(out: &mut BytesMut, sequence: u64, index: u64, result: u32, len: usize) {
-    let reply_len = varint_field_len(sequence) + varint_field_len(index) + bytes_header_len(len) + len;
+/// Appends everything of a reply but its result, which has `len` bytes and follows, and what comes after that.
+fn put_reply(out: &mut BytesMut, sequence: u64, index: u64, result: u32, len: usize, after: usize) {
+    let reply_len = varint_field_len(sequence) + varint_field_len(index) + bytes_header_len(len) + len + after;
     let frame_len = bytes_header_len(reply_len) + reply_len;
 
     let mut head = head_of(frame_len);
@@ -372,12 +383,13 @@ fn read_plain_reply(message: &[u8]) -> Option<ReplyFrame<'_>> {
     let mut reply = Plain::new(frame.bytes(SERVER_REPLY)?);
     let (sequence, index) = (reply.varint(REPLY_SEQUENCE)?, reply.varint(REPLY_INDEX)?);
     let response = reply.bytes(REPLY_RESPONSE)?;
+    let acknowledge = reply.varint(REPLY_ACKNOWLEDGE)? != 0;
     (reply.is_empty() && frame.is_empty()).then_some(ReplyFrame {
         sequence,
         index,
         result: Ok(response),
         delivered: Vec::new(),
-        acknowledge: false,
+        acknowledge,
     })
 }
 

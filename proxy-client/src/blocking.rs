@@ -40,3 +40,15 @@ pub type RLock = crate::proxy::RLock<threads::Blocking>;
 
 /// Holds a shared lock until it is dropped: see [`proxy::LockGuard`](crate::proxy::LockGuard).
 pub type LockGuard = crate::proxy::LockGuard<threads::Blocking>;
+
+/// A shared queue whose items are their receiver's when it has them: see [`proxy::Queue`](crate::proxy::Queue).
+pub type Queue<T> = crate::proxy::Queue<T, crate::proxy::OnReceipt, threads::Blocking>;
+
+/// A shared queue whose items are its own until their receiver says that they are done: see [`proxy::Queue`](crate::proxy::Queue).
+pub type WorkQueue<T> = crate::proxy::Queue<T, crate::proxy::OnDone, threads::Blocking>;
+
+/// An item of a [`WorkQueue`] that was given out: see [`proxy::Delivery`](crate::proxy::Delivery).
+pub type Delivery<T> = crate::proxy::Delivery<T, threads::Blocking>;
+
+/// What is to be said of a [`Delivery`]: see [`proxy::Receipt`](crate::proxy::Receipt).
+pub type Receipt = crate::proxy::Receipt<threads::Blocking>;

@@ -187,6 +187,24 @@ impl Error {
     pub fn is_missing_attribute(&self) -> bool {
         self.reason() == Some(Reason::MissingAttribute)
     }
+
+    /// Whether there was nothing to take, from a queue for as long as the caller would wait: Python's `queue.Empty`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reason() == Some(Reason::Empty)
+    }
+
+    /// Whether a queue had no room for as long as the caller would wait: Python's `queue.Full`.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.reason() == Some(Reason::Full)
+    }
+
+    /// Whether a queue was shut down: Python's `queue.ShutDown`.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.reason() == Some(Reason::ShutDown)
+    }
 }
 
 impl From<Refusal> for Error {

@@ -63,7 +63,8 @@ pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
 pub use proxy::{
-    Abandoned, Description, Holding, Kind, Limit, Listed, LockState, OnClose, OnLoss, Status, UnknownKind,
+    Abandoned, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState, OnClose, OnLoss, QueueOptions,
+    QueueState, Status, UnknownKind,
 };
 pub use session::tasks::{Call, ManagerCall};
 pub use token::Token;
@@ -100,3 +101,15 @@ pub type RLock = proxy::RLock<session::tasks::Async>;
 
 /// Holds a shared lock until it is dropped, for async programs: see [`proxy::LockGuard`].
 pub type LockGuard = proxy::LockGuard<session::tasks::Async>;
+
+/// A shared queue whose items are their receiver's when it has them, for async programs: see [`proxy::Queue`].
+pub type Queue<T> = proxy::Queue<T, proxy::OnReceipt, session::tasks::Async>;
+
+/// A shared queue whose items are its own until their receiver says that they are done, for async programs: see [`proxy::Queue`].
+pub type WorkQueue<T> = proxy::Queue<T, proxy::OnDone, session::tasks::Async>;
+
+/// An item of a [`WorkQueue`] that was given out, for async programs: see [`proxy::Delivery`].
+pub type Delivery<T> = proxy::Delivery<T, session::tasks::Async>;
+
+/// What is to be said of a [`Delivery`], for async programs: see [`proxy::Receipt`].
+pub type Receipt = proxy::Receipt<session::tasks::Async>;

@@ -13,6 +13,7 @@ mod lock;
 mod manager;
 mod namespace;
 mod question;
+mod queue;
 mod reference;
 mod remote;
 mod set;
@@ -27,6 +28,10 @@ pub use lock::{Acquire, Lock, LockGuard, LockState, RLock, TryAcquire};
 pub use manager::{Limit, Manager, Open, Status};
 pub use namespace::Namespace;
 pub use question::Question;
+pub use queue::{
+    DeadLetter, DeadLetters, Delivers, Delivery, Done, Get, GetManyItems, GiveUp, Nack, OnDone, OnReceipt, PutMany,
+    Queue, QueueOptions, QueueState, Receipt, Settle,
+};
 pub use reference::{Proxy, Reference};
 pub use remote::{Chunked, Grant, Paged, Single, Tokens};
 pub use set::{Set, SetComparison};

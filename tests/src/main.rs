@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use holdfast::Options;
-use holdfast::blocking::{Dict, List, Manager};
+use holdfast::blocking::{Dict, List, Manager, Queue, WorkQueue};
+use holdfast::{Options, QueueOptions};
 use holdfast_manager::settings::Settings;
 use holdfast_manager::{Certificate, Config, Limits, Listen, Network, Server};
 use holdfast_objects::testing::Source;
@@ -27,6 +27,9 @@ fn main() {
         ["add", name, count] => add(name, count.parse().unwrap()),
         ["hold", objects] => hold(objects.parse().unwrap()),
         ["lock", name] => lock(name),
+        ["consume", library, name] => consume(library, name),
+        ["consume-and-stay", name] => consume_and_stay(name),
+        ["work", name] => work(name),
         ["share"] => share(),
         ["take", token] => take(token),
         ["litter", seed] => litter(seed.parse().unwrap()),
@@ -57,6 +60,61 @@ fn lock(name: &str) {
     say("ready");
     while hear().is_some() {}
     drop(guard);
+}
+
+/// Takes one item, and ends as programs do.
+fn consume(library: &str, name: &str) {
+    let mut runtime = match library {
+        "blocking" => {
+            let queue: Queue<u64> = Manager::connect_default().unwrap().queue(name).unwrap();
+            return say(queue.get().unwrap());
+        }
+        "async-current" => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let taking = async |name: String| {
+        let queue: holdfast::Queue<u64> =
+            holdfast::Manager::connect_default().await.unwrap().queue(&name).await.unwrap();
+        say(queue.get().await.unwrap());
+        queue
+    };
+    let name = name.to_owned();
+    runtime.enable_all().build().unwrap().block_on(async {
+        if library != "async-detached" {
+            drop(taking(name).await);
+            return;
+        }
+        // The task outlives `main`, and with it the session.
+        let (send, has_taken) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let queue = taking(name).await;
+            let _ = send.send(());
+            std::future::pending::<()>().await;
+            drop(queue);
+        });
+        has_taken.await.unwrap();
+    });
+}
+
+/// Takes two items, and keeps its session until the test is over.
+fn consume_and_stay(name: &str) {
+    let queue: Queue<u64> = Manager::connect_default().unwrap().queue(name).unwrap();
+    say(queue.get().unwrap());
+    say(queue.get().unwrap());
+    while hear().is_some() {}
+}
+
+/// Takes two items, of which it does the first.
+fn work(name: &str) {
+    let options = QueueOptions::fifo().on_done();
+    let jobs: WorkQueue<u64> = Manager::connect_default().unwrap().queue_with(name, options).unwrap();
+    let first = jobs.get().unwrap();
+    let item = *first;
+    first.done().unwrap();
+    say(item);
+    let second = jobs.get().unwrap();
+    say(*second);
+    while hear().is_some() {}
 }
 
 /// The next line from the test. `None` when the test is over.

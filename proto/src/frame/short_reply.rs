@@ -20,8 +20,9 @@ const RESPONSE_MAX: usize = 64;
 const REPLY: usize = PREFIX + 2;
 
 impl ShortReply {
-    /// The two fields before the response have a key and up to ten bytes each, the response a key and its length.
-    const MAX: usize = REPLY + 2 * 11 + 2 + RESPONSE_MAX;
+    /// The two fields before the response have a key and up to ten bytes each, the response a key and its length, and what
+    /// comes after it two bytes.
+    const MAX: usize = REPLY + 2 * 11 + 2 + RESPONSE_MAX + 2;
 
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N]) {
@@ -59,6 +60,7 @@ pub(super) fn put_short_reply(
     index: u64,
     response: &impl Written,
     len: usize,
+    after: &[u8],
 ) -> bool {
     const { assert!(ShortReply::MAX - PREFIX < 0x80, "all lengths have one byte") };
     if len > RESPONSE_MAX {
@@ -70,6 +72,9 @@ pub(super) fn put_short_reply(
     reply.put([key(REPLY_RESPONSE, LENGTH_DELIMITED), len as u8]);
     let end = reply.len + len;
     response.put(&mut &mut reply.bytes[reply.len..end]);
+    let response_end = end;
+    let end = response_end + after.len();
+    reply.bytes[response_end..end].copy_from_slice(after);
     reply.bytes[PREFIX - 1] = (end - PREFIX) as u8;
     reply.bytes[PREFIX] = key(SERVER_REPLY, LENGTH_DELIMITED);
     reply.bytes[PREFIX + 1] = (end - REPLY) as u8;

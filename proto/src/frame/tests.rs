@@ -112,10 +112,22 @@ fn replies_of_all_lengths_are_written_as_prost_does() {
             let mut out = BytesMut::new();
             put_response(&mut out, sequence, index, dict::Reply::Get(response.clone()));
             let result = Some(reply::Result::Response(response.encode_to_vec().into()));
-            let frame = ServerFrame {
-                frame: Some(Server::Reply(Reply { sequence, index, result, delivered: vec![], acknowledge: false })),
+            let mut reply = Reply { sequence, index, result, delivered: vec![], acknowledge: false };
+            let of = |reply: &Reply| ServerFrame { frame: Some(Server::Reply(reply.clone())) }.encode_to_vec();
+            assert_eq!(body(&out), of(&reply));
+
+            let mut out = BytesMut::new();
+            put_response_to_acknowledge(&mut out, sequence, index, dict::Reply::Get(response.clone()));
+            reply.acknowledge = true;
+            assert_eq!(body(&out), of(&reply));
+            let want = ReplyFrame {
+                sequence,
+                index,
+                result: Ok(&response.encode_to_vec()),
+                delivered: vec![],
+                acknowledge: true,
             };
-            assert_eq!(body(&out), frame.encode_to_vec());
+            assert_eq!(read_server(body(&out)).unwrap(), FromServer::Reply(want));
         }
     }
 }

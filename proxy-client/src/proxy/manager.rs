@@ -11,8 +11,8 @@ use bytes::Bytes;
 use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
-    OpenResponse, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec, array,
-    describe_request, dict, list, lock, namespace, set, value,
+    OpenResponse, QueueSpec, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec,
+    array, describe_request, dict, list, lock, namespace, queue, set, value,
 };
 use prost::Message;
 use serde::Serialize;
@@ -22,8 +22,9 @@ use super::array::{ask_typecode, check_typecode, spec_of_elements, spec_of_lengt
 use super::holding::Holding;
 use super::listing::{Description, Kind, Names};
 use super::lock::spec as lock_spec;
+use super::queue::{Delivers, OnReceipt, QueueOptions, ask_delivery, check_delivery};
 use super::remote::{Holds, Remote};
-use super::{Array, Dict, Element, List, Lock, Namespace, Question, RLock, Set, Value};
+use super::{Array, Dict, Element, List, Lock, Namespace, Question, Queue, RLock, Set, Value};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
@@ -366,6 +367,41 @@ impl<M: Mode> Manager<M> {
         self.create(lock::KIND, Ok(spec.into()), RLock::of)
     }
 
+    /// The queue of that name, first in, first out and without a limit, which is made if there is none. It lives until it is
+    /// deleted.
+    ///
+    /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
+    pub fn queue<T>(&self, name: &str) -> M::Renewing<Open<M, Queue<T, OnReceipt, M>>> {
+        self.queue_with(name, QueueOptions::fifo())
+    }
+
+    /// The same, with another order, a limit, or deliveries that are done by saying so.
+    pub fn queue_with<T, D: Delivers>(
+        &self,
+        name: &str,
+        options: QueueOptions<D>,
+    ) -> M::Renewing<Open<M, Queue<T, D, M>>> {
+        self.open(name, queue::KIND, Ok(queue_spec(options)), Queue::of)
+    }
+
+    /// A new queue without a name, as [`queue`](Self::queue), which lives while a process has a proxy to it or a token for it
+    /// waits.
+    pub fn new_queue<T>(&self) -> M::Renewing<Open<M, Queue<T, OnReceipt, M>>> {
+        self.new_queue_with(QueueOptions::fifo())
+    }
+
+    /// The same, as [`queue_with`](Self::queue_with).
+    pub fn new_queue_with<T, D: Delivers>(&self, options: QueueOptions<D>) -> M::Renewing<Open<M, Queue<T, D, M>>> {
+        self.create(queue::KIND, Ok(queue_spec(options)), Queue::of)
+    }
+
+    /// The queue that a token stands for. Its items must be no longer the queue's when `D` says, or else this is refused with
+    /// [`Reason::WrongType`](crate::Reason::WrongType).
+    pub fn queue_from_token<T, D: Delivers>(&self, token: &Token) -> M::Renewing<Open<M, Queue<T, D, M>>> {
+        let check = Check { ask: ask_delivery, hear: check_delivery::<D, M> };
+        self.run_checked(Ok(self.way_of(token, queue::KIND)), Queue::of, check)
+    }
+
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.
     ///
     /// Refused with [`Reason::UnknownObject`](crate::Reason::UnknownObject) if there is none.
@@ -507,6 +543,10 @@ fn typecode<T: Element, M: Mode>() -> Check<M> {
 
 fn value_spec<T: Serialize>(initial: &T) -> Result<Bytes> {
     Ok(ValueSpec { initial: Some(to_datum(initial)?) }.encode_to_vec().into())
+}
+
+fn queue_spec<D: Delivers>(options: QueueOptions<D>) -> Bytes {
+    QueueSpec::from(options).encode_to_vec().into()
 }
 
 /// How an object is reached.

@@ -174,7 +174,7 @@ macro_rules! proxy {
         }
 
         impl<'de, $($T,)* M: $crate::session::Mode> serde::Deserialize<'de> for $Kind<$($T,)* M> {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            fn deserialize<Source: serde::Deserializer<'de>>(deserializer: Source) -> Result<Self, Source::Error> {
                 $crate::proxy::reference::deserialize(deserializer)
             }
         }

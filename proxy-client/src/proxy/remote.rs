@@ -322,15 +322,26 @@ impl<M: Mode> Remote<M> {
     }
 
     /// Sends items in as many calls as it takes, and adds up what they come to.
-    pub(crate) fn chunked<T: Message, R: Request, A>(
+    pub(crate) fn chunked<T: Message + 'static, R: Request, A>(
         &self,
         items: Result<Vec<T>>,
         make: fn(Vec<T>) -> R,
         total: A,
         add: fn(&mut A, R::Response),
     ) -> M::Output<Chunked<T, R, A, M>> {
-        let items = items.map(Vec::into_iter);
-        self.run(Chunked { remote: self.clone(), items, make, total: Some(total), add })
+        self.run(Chunked::new(self, items, make, total, add))
+    }
+
+    /// The same where each call may wait so long.
+    pub(crate) fn chunked_wait<T: Message + 'static, R: Request, A>(
+        &self,
+        patience: Option<Duration>,
+        items: Result<Vec<T>>,
+        make: impl Fn(Vec<T>) -> R + Send + Sync + 'static,
+        total: A,
+        add: fn(&mut A, R::Response),
+    ) -> M::Output<Chunked<T, R, A, M>> {
+        M::run(self.session(), self.time_of_wait(patience), Chunked::new(self, items, make, total, add))
     }
 }
 
@@ -363,9 +374,22 @@ impl<R: Request, T, C, M: Mode> Exchange for Paged<R, T, C, M> {
 pub struct Chunked<T, R: Request, A, M: Mode> {
     remote: Remote<M>,
     items: Result<std::vec::IntoIter<T>>,
-    make: fn(Vec<T>) -> R,
+    make: Box<dyn Fn(Vec<T>) -> R + Send + Sync>,
     total: Option<A>,
     add: fn(&mut A, R::Response),
+}
+
+impl<T, R: Request, A, M: Mode> Chunked<T, R, A, M> {
+    fn new(
+        remote: &Remote<M>,
+        items: Result<Vec<T>>,
+        make: impl Fn(Vec<T>) -> R + Send + Sync + 'static,
+        total: A,
+        add: fn(&mut A, R::Response),
+    ) -> Self {
+        let items = items.map(Vec::into_iter);
+        Self { remote: remote.clone(), items, make: Box::new(make), total: Some(total), add }
+    }
 }
 
 impl<T, R: Request, A, M: Mode> Unpin for Chunked<T, R, A, M> {}
@@ -382,6 +406,10 @@ impl<T: Message, R: Request, A, M: Mode> Exchange for Chunked<T, R, A, M> {
     fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
         let items = self.items.as_mut().map_err(|error| error.clone())?;
         self.remote.ask(asking, &(self.make)(next_chunk(items)))
+    }
+
+    fn may_wait(&self) -> bool {
+        R::WAITS
     }
 
     fn hear(&mut self, heard: Heard) -> Result<Step<A>> {

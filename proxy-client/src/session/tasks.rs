@@ -775,6 +775,13 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        let is_over = self.shared.calls.lock().is_ended();
+        if !is_over {
+            // A program whose `main` has returned, while other tasks had proxies: what it has taken is its own, and the session
+            // is closed and not lost. tokio still moves sockets when it drops the tasks of a runtime.
+            self.shared.calls.lock().say_goodbye();
+            self.shared.flush();
+        }
         // Without effect if the session is over already.
         let end = End::new("the tokio runtime that drove it was shut down");
         self.shared.calls.lock().end(end, &mut self.woken);

@@ -7,7 +7,7 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Array, Dict, List, Manager, Namespace, Set, Value};
+    use holdfast::{Array, Dict, List, Manager, Namespace, Queue, Receipt, Set, Value, WorkQueue};
 
     /// What a call gives.
     macro_rules! wait {
@@ -43,10 +43,11 @@ mod through_the_async_library {
     include!("sets.rs");
     include!("namespaces.rs");
     include!("arrays.rs");
+    include!("queues.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Array, Dict, List, Manager, Namespace, Set, Value};
+    use holdfast::blocking::{Array, Dict, List, Manager, Namespace, Queue, Receipt, Set, Value, WorkQueue};
 
     macro_rules! wait {
         ($call:expr) => {
@@ -78,6 +79,7 @@ mod through_the_blocking_library {
     include!("sets.rs");
     include!("namespaces.rs");
     include!("arrays.rs");
+    include!("queues.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

@@ -411,6 +411,7 @@ impl Model {
             delivered: things(|at| matches!(at, At::With { .. })),
             dead_letters: things(|at| matches!(at, At::Dead(_))),
             shut_down: self.shut,
+            delivery: self.spec.delivery,
         }
     }
 
