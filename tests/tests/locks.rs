@@ -1,7 +1,5 @@
 //! Locks, through a manager, from both libraries.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;

@@ -1,13 +1,11 @@
 //! Queues with consumers that stop, are killed, or change their mind: each item arrives once, or comes back marked.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{join_all, poll_fn};
+use futures_util::future::poll_fn;
 use holdfast::{Queue, QueueOptions, WorkQueue, blocking};
 use holdfast_tests::{Setup, program, until, until_async, within};
 
@@ -79,15 +77,11 @@ async fn a_get_that_is_dropped_loses_no_item_and_doubles_none() {
     let manager = start();
     let client = manager.connect().await;
     let producer: Queue<u64> = client.queue("raced").await.unwrap();
-    let consumers = (0..CONSUMERS).map(|consumer| {
-        let connect = manager.connect();
-        async move {
-            let session = connect.await;
-            let queue: Queue<u64> = session.queue("raced").await.unwrap();
-            tokio::spawn(async move { consume_and_give_up(&queue, consumer).await })
-        }
-    });
-    let consumers = join_all(consumers).await;
+    let mut consumers = Vec::new();
+    for consumer in 0..CONSUMERS {
+        let queue: Queue<u64> = manager.connect().await.queue("raced").await.unwrap();
+        consumers.push(tokio::spawn(async move { consume_and_give_up(&queue, consumer).await }));
+    }
     for item in 0..ITEMS {
         producer.put(&item).await.unwrap();
     }
