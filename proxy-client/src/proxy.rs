@@ -29,8 +29,8 @@ pub use manager::{Limit, Manager, Open, Status};
 pub use namespace::Namespace;
 pub use question::Question;
 pub use queue::{
-    DeadLetter, DeadLetters, Delivers, Delivery, Done, Get, GetManyItems, GiveUp, Nack, OnDone, OnReceipt, PutMany,
-    Queue, QueueOptions, QueueState, Receipt, Settle,
+    DeadLetter, DeadLetters, Delivers, Delivery, Done, Get, GetItems, GiveUp, Nack, OnDone, OnReceipt, PutMany, Queue,
+    QueueOptions, QueueState, Receipt, Settle,
 };
 pub use reference::{Proxy, Reference};
 pub use remote::{Chunked, Grant, Paged, Single, Tokens};

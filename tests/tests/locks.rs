@@ -1,6 +1,5 @@
 //! Locks, through a manager, from both libraries.
 
-
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;

@@ -213,13 +213,13 @@ impl<T: Serialize + DeserializeOwned, D: Delivers, M: Mode> Queue<T, D, M> {
     /// Takes up to `max` items out, at least one, and waits for the first as long as it takes; it does not wait for more.
     ///
     /// There are fewer if there are no more, or if they fill a page (256 KiB, unless the manager was told otherwise).
-    pub fn get_many(&self, max: u64) -> M::Output<GetManyItems<T, D, M>> {
+    pub fn get_many(&self, max: u64) -> M::Output<GetItems<T, D, M>> {
         self.take_many(max, None)
     }
 
     /// The same, but waits no longer than `patience`; zero is not at all. Refused with
     /// [`Reason::Empty`](crate::Reason::Empty) if nothing came.
-    pub fn get_many_within(&self, max: u64, patience: Duration) -> M::Output<GetManyItems<T, D, M>> {
+    pub fn get_many_within(&self, max: u64, patience: Duration) -> M::Output<GetItems<T, D, M>> {
         self.take_many(max, Some(patience))
     }
 
@@ -232,7 +232,7 @@ impl<T: Serialize + DeserializeOwned, D: Delivers, M: Mode> Queue<T, D, M> {
         })
     }
 
-    fn take_many(&self, max: u64, patience: Option<Duration>) -> M::Output<GetManyItems<T, D, M>> {
+    fn take_many(&self, max: u64, patience: Option<Duration>) -> M::Output<GetItems<T, D, M>> {
         let request = QueueGetRequest { max, patience_ms: patience_ms(patience) };
         self.remote.grant(patience, Ok(request), |remote, response, _| {
             D::take_all(&remote, response.items, response.fence.into())
@@ -244,7 +244,7 @@ impl<T: Serialize + DeserializeOwned, D: Delivers, M: Mode> Queue<T, D, M> {
 pub type Get<T, D, M> = Grant<M, QueueGetRequest, <D as Delivers>::Taken<T, M>>;
 
 /// The taking of items.
-pub type GetManyItems<T, D, M> = Grant<M, QueueGetRequest, Vec<<D as Delivers>::Taken<T, M>>>;
+pub type GetItems<T, D, M> = Grant<M, QueueGetRequest, Vec<<D as Delivers>::Taken<T, M>>>;
 
 /// The putting in of many items.
 pub type PutMany<M> = Chunked<Datum, QueuePutRequest, (), M>;
