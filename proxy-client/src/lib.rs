@@ -63,7 +63,8 @@ pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
 pub use proxy::{
-    Abandoned, Description, Holding, Kind, Limit, Listed, LockState, OnClose, OnLoss, Status, UnknownKind,
+    Abandoned, Arrival, BarrierState, BreakCause, Description, Holding, Kind, Limit, Listed, LockState, OnClose,
+    OnLoss, RwLockState, SemaphoreHolder, SemaphoreState, Status, UnknownKind,
 };
 pub use session::tasks::{Call, ManagerCall};
 pub use token::Token;
@@ -100,3 +101,30 @@ pub type RLock = proxy::RLock<session::tasks::Async>;
 
 /// Holds a shared lock until it is dropped, for async programs: see [`proxy::LockGuard`].
 pub type LockGuard = proxy::LockGuard<session::tasks::Async>;
+
+/// A shared condition, for async programs: see [`proxy::Condition`].
+pub type Condition = proxy::Condition<session::tasks::Async>;
+
+/// A shared lock for many readers or one writer, for async programs: see [`proxy::RwLock`].
+pub type RwLock = proxy::RwLock<session::tasks::Async>;
+
+/// Holds a shared lock to read until it is dropped, for async programs: see [`proxy::RwLockReadGuard`].
+pub type RwLockReadGuard = proxy::RwLockReadGuard<session::tasks::Async>;
+
+/// Holds a shared lock to write until it is dropped, for async programs: see [`proxy::RwLockWriteGuard`].
+pub type RwLockWriteGuard = proxy::RwLockWriteGuard<session::tasks::Async>;
+
+/// A shared semaphore, for async programs: see [`proxy::Semaphore`].
+pub type Semaphore = proxy::Semaphore<session::tasks::Async>;
+
+/// Holds permits of a shared semaphore until it is dropped, for async programs: see [`proxy::Permits`].
+pub type Permits = proxy::Permits<session::tasks::Async>;
+
+/// A shared event, for async programs: see [`proxy::Event`].
+pub type Event = proxy::Event<session::tasks::Async>;
+
+/// A shared barrier, for async programs: see [`proxy::Barrier`].
+pub type Barrier = proxy::Barrier<session::tasks::Async>;
+
+/// A shared latch, for async programs: see [`proxy::Latch`].
+pub type Latch = proxy::Latch<session::tasks::Async>;
