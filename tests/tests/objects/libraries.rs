@@ -7,12 +7,22 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Array, Dict, List, Manager, Namespace, Set, Value};
+    use holdfast::{
+        Array, Barrier, Condition, Dict, Event, Latch, List, Lock, Manager, Namespace, RLock, RwLock, Semaphore, Set,
+        Value,
+    };
 
     /// What a call gives.
     macro_rules! wait {
         ($call:expr) => {
             $call.await
+        };
+    }
+
+    /// What a wait on a condition is for.
+    macro_rules! predicate {
+        ($predicate:expr) => {
+            || async { $predicate }
         };
     }
 
@@ -43,14 +53,27 @@ mod through_the_async_library {
     include!("sets.rs");
     include!("namespaces.rs");
     include!("arrays.rs");
+    include!("conditions.rs");
+    include!("rwlocks.rs");
+    include!("semaphores.rs");
+    include!("meetings.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Array, Dict, List, Manager, Namespace, Set, Value};
+    use holdfast::blocking::{
+        Array, Barrier, Condition, Dict, Event, Latch, List, Lock, Manager, Namespace, RLock, RwLock, Semaphore, Set,
+        Value,
+    };
 
     macro_rules! wait {
         ($call:expr) => {
             $call
+        };
+    }
+
+    macro_rules! predicate {
+        ($predicate:expr) => {
+            || $predicate
         };
     }
 
@@ -78,6 +101,10 @@ mod through_the_blocking_library {
     include!("sets.rs");
     include!("namespaces.rs");
     include!("arrays.rs");
+    include!("conditions.rs");
+    include!("rwlocks.rs");
+    include!("semaphores.rs");
+    include!("meetings.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 
 use holdfast_proto::{LockNotifyRequest, LockWaitRequest, LockWaitResponse, Reason, Refusal, lock};
 
-use super::super::listing::Describe;
-use super::super::remote::Tokens;
-use super::super::{Async, Blocking, Exchange, Output, Reference};
 use super::{Acquire, LockGuard, TryAcquire, acquire, acquire_within};
 use crate::error::{Error, Result};
-use crate::proxy::Mode;
 use crate::proxy::holding::patience_ms;
-use crate::proxy::remote::Remote;
+use crate::proxy::listing::Describe;
+use crate::proxy::remote::{Remote, Tokens};
+use crate::proxy::{Async, Blocking, Exchange, Mode, Output, Reference};
 use crate::session::{Asking, Heard, Step};
 
 /// A shared condition: Python's `multiprocessing.Condition`, which loses no notify to the dead.
@@ -152,15 +150,14 @@ impl Condition<Async> {
     /// # async fn example(manager: holdfast::Manager) -> holdfast::Result<()> {
     /// let (changed, jobs) = (manager.condition("jobs changed").await?, manager.list::<String>("jobs").await?);
     /// let mut guard = changed.acquire().await?;
-    /// changed.wait_for(&mut guard, async || Ok(jobs.len().await? > 0)).await?;
+    /// changed.wait_for(&mut guard, || async { Ok(jobs.len().await? > 0) }).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn wait_for(
-        &self,
-        guard: &mut LockGuard<Async>,
-        mut predicate: impl AsyncFnMut() -> Result<bool>,
-    ) -> Result<()> {
+    pub async fn wait_for<F>(&self, guard: &mut LockGuard<Async>, mut predicate: impl FnMut() -> F) -> Result<()>
+    where
+        F: Future<Output = Result<bool>>,
+    {
         while !predicate().await? {
             self.wait(guard).await?;
         }
@@ -169,12 +166,15 @@ impl Condition<Async> {
 
     /// The same, but waits no longer than `patience` for all notifies together; zero is not at all. Says what the predicate was
     /// in the end.
-    pub async fn wait_for_within(
+    pub async fn wait_for_within<F>(
         &self,
         guard: &mut LockGuard<Async>,
         patience: Duration,
-        mut predicate: impl AsyncFnMut() -> Result<bool>,
-    ) -> Result<bool> {
+        mut predicate: impl FnMut() -> F,
+    ) -> Result<bool>
+    where
+        F: Future<Output = Result<bool>>,
+    {
         let waits = Waits::new(patience);
         while !predicate().await? {
             let Some(left) = waits.left() else { return Ok(false) };
