@@ -300,6 +300,7 @@ impl Lock {
             broken_by: self.broken.clone(),
             kept: holder.is_some_and(|holder| holder.session.is_none()),
             waiting_on_conditions: self.conditions.len() as u64,
+            reentrant: self.spec.reentrant,
         }
     }
 

@@ -407,7 +407,7 @@ impl Semaphore {
             let id = GrantId { session: Some(call.session), fence, number: call.number };
             self.grants.add(id, Grant { permits, told });
         }
-        SemaphoreAcquireResponse { acquired: true, fence, abandoned }
+        SemaphoreAcquireResponse { acquired: true, fence, abandoned, unowned: self.spec.unowned }
     }
 
     fn break_by(&mut self, by: Abandoned, turn: &mut Turn) {

@@ -52,3 +52,30 @@ pub type Delivery<T> = crate::proxy::Delivery<T, threads::Blocking>;
 
 /// What is to be said of a [`Delivery`]: see [`proxy::Receipt`](crate::proxy::Receipt).
 pub type Receipt = crate::proxy::Receipt<threads::Blocking>;
+
+/// A shared condition: see [`proxy::Condition`](crate::proxy::Condition).
+pub type Condition = crate::proxy::Condition<threads::Blocking>;
+
+/// A shared lock for many readers or one writer: see [`proxy::RwLock`](crate::proxy::RwLock).
+pub type RwLock = crate::proxy::RwLock<threads::Blocking>;
+
+/// Holds a shared lock to read until it is dropped: see [`proxy::RwLockReadGuard`](crate::proxy::RwLockReadGuard).
+pub type RwLockReadGuard = crate::proxy::RwLockReadGuard<threads::Blocking>;
+
+/// Holds a shared lock to write until it is dropped: see [`proxy::RwLockWriteGuard`](crate::proxy::RwLockWriteGuard).
+pub type RwLockWriteGuard = crate::proxy::RwLockWriteGuard<threads::Blocking>;
+
+/// A shared semaphore: see [`proxy::Semaphore`](crate::proxy::Semaphore).
+pub type Semaphore = crate::proxy::Semaphore<threads::Blocking>;
+
+/// Holds permits of a shared semaphore until it is dropped: see [`proxy::Permits`](crate::proxy::Permits).
+pub type Permits = crate::proxy::Permits<threads::Blocking>;
+
+/// A shared event: see [`proxy::Event`](crate::proxy::Event).
+pub type Event = crate::proxy::Event<threads::Blocking>;
+
+/// A shared barrier: see [`proxy::Barrier`](crate::proxy::Barrier).
+pub type Barrier = crate::proxy::Barrier<threads::Blocking>;
+
+/// A shared latch: see [`proxy::Latch`](crate::proxy::Latch).
+pub type Latch = crate::proxy::Latch<threads::Blocking>;

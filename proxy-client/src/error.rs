@@ -182,6 +182,25 @@ impl Error {
         self.reason() == Some(Reason::MissingKey)
     }
 
+    /// Whether an object is broken: a barrier, as Python's `BrokenBarrierError`, or what broke when its holder was lost. It is so
+    /// until somebody resets it.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.reason() == Some(Reason::Broken)
+    }
+
+    /// Whether what was granted has passed to somebody else since.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.reason() == Some(Reason::StaleFence)
+    }
+
+    /// Whether the caller does not hold what it would release or use.
+    #[must_use]
+    pub fn is_not_held(&self) -> bool {
+        self.reason() == Some(Reason::NotHeld)
+    }
+
     /// Whether a namespace had no such attribute, as Python's `AttributeError`.
     #[must_use]
     pub fn is_missing_attribute(&self) -> bool {

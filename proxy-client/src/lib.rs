@@ -63,8 +63,8 @@ pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
 pub use proxy::{
-    Abandoned, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState, OnClose, OnLoss, QueueOptions,
-    QueueState, Status, UnknownKind,
+    Abandoned, Arrival, BarrierState, BreakCause, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState,
+    OnClose, OnLoss, QueueOptions, QueueState, RwLockState, SemaphoreHolder, SemaphoreState, Status, UnknownKind,
 };
 pub use session::tasks::{Call, ManagerCall};
 pub use token::Token;
@@ -113,3 +113,30 @@ pub type Delivery<T> = proxy::Delivery<T, session::tasks::Async>;
 
 /// What is to be said of a [`Delivery`], for async programs: see [`proxy::Receipt`].
 pub type Receipt = proxy::Receipt<session::tasks::Async>;
+
+/// A shared condition, for async programs: see [`proxy::Condition`].
+pub type Condition = proxy::Condition<session::tasks::Async>;
+
+/// A shared lock for many readers or one writer, for async programs: see [`proxy::RwLock`].
+pub type RwLock = proxy::RwLock<session::tasks::Async>;
+
+/// Holds a shared lock to read until it is dropped, for async programs: see [`proxy::RwLockReadGuard`].
+pub type RwLockReadGuard = proxy::RwLockReadGuard<session::tasks::Async>;
+
+/// Holds a shared lock to write until it is dropped, for async programs: see [`proxy::RwLockWriteGuard`].
+pub type RwLockWriteGuard = proxy::RwLockWriteGuard<session::tasks::Async>;
+
+/// A shared semaphore, for async programs: see [`proxy::Semaphore`].
+pub type Semaphore = proxy::Semaphore<session::tasks::Async>;
+
+/// Holds permits of a shared semaphore until it is dropped, for async programs: see [`proxy::Permits`].
+pub type Permits = proxy::Permits<session::tasks::Async>;
+
+/// A shared event, for async programs: see [`proxy::Event`].
+pub type Event = proxy::Event<session::tasks::Async>;
+
+/// A shared barrier, for async programs: see [`proxy::Barrier`].
+pub type Barrier = proxy::Barrier<session::tasks::Async>;
+
+/// A shared latch, for async programs: see [`proxy::Latch`].
+pub type Latch = proxy::Latch<session::tasks::Async>;

@@ -5,8 +5,11 @@
 //! runtime, where a call returns its result.
 
 mod array;
+mod barrier;
 mod dict;
+mod event;
 mod holding;
+mod latch;
 mod list;
 mod listing;
 mod lock;
@@ -16,15 +19,20 @@ mod question;
 mod queue;
 mod reference;
 mod remote;
+mod rwlock;
+mod semaphore;
 mod set;
 mod value;
 
 pub use array::{Array, Element, ElementSwap, Number, SetSlice, Slice};
+pub use barrier::{Arrival, Barrier, BarrierState, BreakCause};
 pub use dict::{Dict, Expected, GetMany, Scan, Swap, Update};
+pub use event::Event;
 pub use holding::{Abandoned, Holding, OnClose, OnLoss};
+pub use latch::Latch;
 pub use list::{Extend, GetSlice, List};
 pub use listing::{Describe, Description, Kind, Listed, Names, UnknownKind};
-pub use lock::{Acquire, Lock, LockGuard, LockState, RLock, TryAcquire};
+pub use lock::{Acquire, Condition, Lock, LockGuard, LockState, RLock, TryAcquire, Waiting};
 pub use manager::{Limit, Manager, Open, Status};
 pub use namespace::Namespace;
 pub use question::Question;
@@ -33,7 +41,9 @@ pub use queue::{
     QueueOptions, QueueState, Receipt, Settle,
 };
 pub use reference::{Proxy, Reference};
-pub use remote::{Chunked, Grant, Paged, Single, Tokens};
+pub use remote::{Chunked, Ending, Grant, Paged, Single, Tokens};
+pub use rwlock::{Read, RwLock, RwLockReadGuard, RwLockState, RwLockWriteGuard, TryRead, TryWrite, Write};
+pub use semaphore::{AcquirePermits, Permits, Semaphore, SemaphoreHolder, SemaphoreState, TryAcquirePermits};
 pub use set::{Set, SetComparison};
 pub use value::Value;
 

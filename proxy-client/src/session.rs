@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_proto::Refusal;
 use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
@@ -87,6 +88,10 @@ pub trait Exchange: Unpin {
     /// Takes the reply to it.
     #[doc(hidden)]
     fn hear(&mut self, reply: Heard) -> Result<Step<Self::Value>>;
+
+    /// The call was refused, which ends the exchange.
+    #[doc(hidden)]
+    fn refused(&mut self, _refusal: &Refusal) {}
 }
 
 /// What is to be done after a reply.

@@ -1,11 +1,12 @@
-//! Locks, through a manager, from both libraries.
+//! Locks and what else is held or waited for, through a manager, from both libraries.
 
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use holdfast::{Holding, OnLoss, Reason};
-use holdfast_tests::{Setup, program, until, within};
+use futures_util::FutureExt;
+use holdfast::{BreakCause, Holding, OnLoss, Reason};
+use holdfast_tests::{Setup, program, until, until_async, within};
 
 fn start() -> holdfast_tests::Manager {
     Setup::new(program!()).start()
@@ -94,4 +95,107 @@ fn a_holder_that_is_killed_passes_the_lock_on_and_is_named() {
     assert_eq!(lock.acquire().unwrap().abandoned(), None, "told once");
     let error = client.lock_with("lock", Holding::new().on_loss(OnLoss::Keep)).unwrap_err();
     assert_eq!(error.reason(), Some(Reason::OtherSpec));
+}
+
+#[tokio::test]
+async fn a_wait_that_is_dropped_leaves_a_guard_that_holds_nothing() {
+    let manager = start();
+    let (one, other) = (manager.connect().await, manager.connect().await);
+    let (condition, lock) = (one.condition("lock").await.unwrap(), other.rlock("lock").await.unwrap());
+    let mut guard = condition.acquire().await.unwrap();
+    let outer = condition.acquire().await.unwrap();
+    // One that is not polled was not asked.
+    drop(condition.wait(&mut guard));
+    assert!(guard.is_held());
+    tokio::select! {
+        woken = condition.wait(&mut guard) => panic!("nobody notifies, but {woken:?}"),
+        () = until_async("it waits", async || {
+            (lock.state().await.unwrap().waiting_on_conditions == 1).then_some(())
+        }) => {}
+    }
+    assert!(!guard.is_held() && !outer.is_held());
+    let free = within("it is withdrawn, and the lock is not taken for it", lock.acquire()).await.unwrap();
+    until_async("it waits no more", async || (lock.state().await.unwrap().waiting_on_conditions == 0).then_some(()))
+        .await;
+    let refused = condition.wait(&mut guard).await.unwrap_err();
+    assert!(refused.is_not_held() && refused.to_string().contains("acquire the lock again"), "{refused}");
+    free.release().await.unwrap();
+    // A later grant is not that of the old guards, and not theirs to give back.
+    let again = condition.acquire().await.unwrap();
+    drop(outer);
+    assert!(guard.release().await.unwrap_err().is_not_held());
+    assert_eq!(lock.state().await.unwrap().held, Some(again.fence()));
+}
+
+#[tokio::test]
+async fn what_guards_are_to_give_back_is_given_back_although_the_call_is_not_made() {
+    let manager = start();
+    let one = manager.connect().await;
+    let lock = one.lock("lock").await.unwrap();
+    drop(lock.acquire().await.unwrap().release());
+    assert!(!lock.is_locked().await.unwrap());
+    let semaphore = one.semaphore("semaphore", 2).await.unwrap();
+    drop(semaphore.acquire_many(2).await.unwrap().release());
+    assert_eq!(semaphore.value().await.unwrap(), 2);
+    let lock = one.rwlock("rwlock").await.unwrap();
+    drop(lock.write().await.unwrap().downgrade());
+    drop(lock.write_within(Duration::ZERO).await.unwrap().expect("nobody has it").release());
+    drop(lock.read_within(Duration::ZERO).await.unwrap().expect("nobody has it").release());
+    assert!(lock.write_within(Duration::ZERO).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_downgrade_that_is_dropped_leaves_no_reader() {
+    let manager = start();
+    let (one, other) = (manager.connect().await, manager.connect().await);
+    let (lock, there) = (one.rwlock("rwlock").await.unwrap(), other.rwlock("rwlock").await.unwrap());
+    // What was asked is undone: nobody has the guard that the answer would be.
+    for _ in 0..50 {
+        let writer = within("nobody has it", there.write()).await.unwrap();
+        writer.release().await.unwrap();
+        let downgrade = lock.write().await.unwrap().downgrade();
+        assert!(downgrade.now_or_never().is_none_or(|reader| reader.is_ok()));
+    }
+    within("nobody has it", there.write()).await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn acquisitions_that_are_dropped_wait_no_more() {
+    let manager = start();
+    let (one, other) = (manager.connect().await, manager.connect().await);
+    let (semaphore, there) = (one.semaphore("s", 1).await.unwrap(), other.semaphore("s", 1).await.unwrap());
+    let (barrier, seen) = (one.barrier("b", 2).await.unwrap(), other.barrier("b", 2).await.unwrap());
+    let _permit = there.acquire().await.unwrap();
+    let waiting = tokio::spawn(async move { drop(semaphore.acquire().await) });
+    until_async("it waits", async || (there.state().await.unwrap().waiting == 1).then_some(())).await;
+    waiting.abort();
+    until_async("it waits no more", async || (there.state().await.unwrap().waiting == 0).then_some(())).await;
+    let waiting = tokio::spawn(async move { barrier.wait().await.map(drop) });
+    until_async("it waits", async || (seen.n_waiting().await.unwrap() == 1).then_some(())).await;
+    waiting.abort();
+    until_async("it breaks", async || seen.is_broken().await.unwrap().then_some(())).await;
+    assert_eq!(seen.state().await.unwrap().broken_by, Some(BreakCause::Withdrawal));
+}
+
+#[test]
+fn a_wait_for_runs_in_a_task_of_any_thread() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let manager = start();
+        let (one, other) = (manager.connect().await, manager.connect().await);
+        let (condition, event) = (one.condition("c").await.unwrap(), one.event("e").await.unwrap());
+        let waiting = tokio::spawn(async move {
+            let mut guard = condition.acquire().await?;
+            condition.wait_for(&mut guard, || event.is_set()).await?;
+            guard.release().await
+        });
+        let (there, event) = (other.condition("c").await.unwrap(), other.event("e").await.unwrap());
+        let lock = other.rlock("c").await.unwrap();
+        until_async("it waits", async || (lock.state().await.unwrap().waiting_on_conditions == 1).then_some(())).await;
+        let guard = there.acquire().await.unwrap();
+        event.set().await.unwrap();
+        assert_eq!(there.notify_all().await.unwrap(), 1);
+        drop(guard);
+        within("it goes on", waiting).await.unwrap().unwrap();
+    });
 }

@@ -92,7 +92,12 @@ impl World {
 }
 
 fn granted(fence: u64) -> Reply {
-    Reply::Acquire(SemaphoreAcquireResponse { acquired: true, fence, abandoned: None })
+    Reply::Acquire(SemaphoreAcquireResponse { acquired: true, fence, abandoned: None, unowned: false })
+}
+
+/// Permits that belong to nobody.
+fn granted_to_nobody(fence: u64) -> Reply {
+    Reply::Acquire(SemaphoreAcquireResponse { acquired: true, fence, abandoned: None, unowned: true })
 }
 
 fn in_vain() -> Reply {
@@ -200,8 +205,10 @@ fn permits_come_back_at_the_end_of_a_session_and_the_next_is_told_of_a_loss() {
     let _ = world.acquire(call('c', 1), 1);
     let _ = world.acquire(call('d', 1), 1);
     let abandoned = |fence| Some(Abandoned { fence, name: "worker".into(), pid: 7, host: "here".into() });
-    let told =
-        |fence, lost| Reply::Acquire(SemaphoreAcquireResponse { acquired: true, fence, abandoned: abandoned(lost) });
+    let told = |fence, lost| {
+        let abandoned = abandoned(lost);
+        Reply::Acquire(SemaphoreAcquireResponse { acquired: true, fence, abandoned, unowned: false })
+    };
     let served = world.leave('a', Ended::Lost);
     assert_eq!(served, [woken(call('b', 1), told(6, 2)), woken(call('c', 1), granted(6))], "once");
     assert!(!world.semaphore.involves(session('a')) && world.semaphore.involves(session('b')));
@@ -281,9 +288,9 @@ fn what_is_kept_stays_taken_until_a_reset_or_a_release_with_its_fence() {
 fn unowned_permits_are_released_by_anybody_and_stay_taken_when_a_session_ends() {
     let mut world = World::unowned(0, false);
     assert_eq!(world.acquire(call('a', 1), 2), WAITS);
-    let delivered = |call, fence| Woken { call, answer: Answer::Delivered(granted(fence).into()) };
+    let delivered = |call, fence| Woken { call, answer: Answer::Delivered(granted_to_nobody(fence).into()) };
     assert_eq!(world.release(call('b', 1), 3, None), (RELEASED, vec![delivered(call('a', 1), 2)]));
-    assert_eq!(world.acquire(call('a', 2), 1), Answer::Delivered(granted(3)));
+    assert_eq!(world.acquire(call('a', 2), 1), Answer::Delivered(granted_to_nobody(3)));
     assert_eq!(world.leave('a', Ended::Lost), []);
     assert_eq!((world.describe('a').value, world.semaphore.involves(session('a'))), (0, false));
     assert_eq!(why(world.release(call('b', 2), 1, Some(3)).0), Reason::Malformed);
@@ -299,7 +306,7 @@ fn an_unowned_grant_is_undone_until_it_is_acknowledged() {
     let _ = world.acquire(call('b', 1), 1);
     let _ = world.input(call('a', 1), |semaphore, turn| semaphore.acknowledge(call('a', 1), turn));
     assert_eq!(world.undo(call('a', 1)), [], "its caller has it");
-    let delivered = Woken { call: call('b', 1), answer: Answer::Delivered(granted(6).into()) };
+    let delivered = Woken { call: call('b', 1), answer: Answer::Delivered(granted_to_nobody(6).into()) };
     assert_eq!(world.undo(call('a', 2)), [delivered]);
     assert_eq!(world.release(call('c', 1), 2, None).0, RELEASED);
     assert_eq!(why(world.release(call('c', 2), 1, None).0), Reason::OverRelease);
@@ -544,7 +551,8 @@ impl Plain {
             self.free -= permits;
             let abandoned = if self.lost.is_empty() { None } else { Some(self.lost.remove(0)) };
             self.told.extend(abandoned.clone().map(|lost| (call, lost)));
-            let granted = SemaphoreAcquireResponse { acquired: true, fence: turn.fence, abandoned };
+            let (fence, unowned) = (turn.fence, self.spec.unowned);
+            let granted = SemaphoreAcquireResponse { acquired: true, fence, abandoned, unowned };
             let granted = Reply::Acquire(granted);
             if self.spec.unowned {
                 self.unacknowledged.push((call, permits));

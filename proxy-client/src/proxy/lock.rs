@@ -1,19 +1,27 @@
 //! Shared locks.
 
+mod condition;
+mod hold;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::{
     LockAcquireRequest, LockAcquireResponse, LockDescribeRequest, LockDescribeResponse, LockReleaseRequest,
-    LockResetRequest, LockSpec,
+    LockResetRequest, LockSpec, LockWaitResponse, Reason, Refusal,
 };
 
 use super::holding::{Abandoned, Holding, patience_ms};
 use super::reference::proxy;
-use super::remote::{Grant, Remote};
+use super::remote::{Ending, Grant, Guard, Remote};
 use super::{Mode, Output};
 use crate::error::Result;
 use crate::fence::Fence;
+use crate::session::{Asking, Heard};
+use hold::Hold;
+
+pub use condition::{Condition, Waiting};
 
 /// A shared lock: Python's `multiprocessing.Lock`, which survives the death of its holder.
 ///
@@ -46,14 +54,14 @@ impl<M: Mode> Lock<M> {
     ///
     /// An async call that is dropped gives up: it is withdrawn, and if the lock was granted meanwhile it is given back.
     pub fn acquire(&self) -> M::Output<Acquire<M>> {
-        let finish = |remote, response, request: &LockAcquireRequest| Ok(LockGuard::new(remote, response, request));
+        let finish = |remote, response, request: &LockAcquireRequest| Ok(LockGuard::alone(remote, response, request));
         self.remote.grant(None, request::<M>(None), finish)
     }
 
     /// The same, but waits no longer than `patience`; zero is not at all. `None` if it could not be had.
     pub fn acquire_within(&self, patience: Duration) -> M::Output<TryAcquire<M>> {
         self.remote.grant(Some(patience), request::<M>(Some(patience)), |remote, response, request| {
-            Ok(response.acquired.then(|| LockGuard::new(remote, response, request)))
+            Ok(response.acquired.then(|| LockGuard::alone(remote, response, request)))
         })
     }
 
@@ -65,6 +73,15 @@ impl<M: Mode> Lock<M> {
     pub fn release(&self, fence: Fence) -> Output<M, LockReleaseRequest, ()> {
         let request = LockReleaseRequest { fence: Some(fence.get()), actor: M::actor() };
         self.remote.once(Ok(request), |_, _| Ok(()))
+    }
+
+    /// A condition of this lock: Python's `Condition(lock)`. All that have the same name, in whatever process, are the same one.
+    ///
+    /// Nothing is asked of the manager. A name of more than 256 bytes is refused with
+    /// [`Reason::InvalidName`](crate::Reason::InvalidName) when the condition is used.
+    #[must_use]
+    pub fn condition(&self, name: &str) -> Condition<M> {
+        Condition::new(self.remote.clone(), name)
     }
 
     /// Whether somebody holds it.
@@ -99,12 +116,19 @@ impl<M: Mode> RLock<M> {
     /// Takes the lock, at once if this thread or task has it, and waits for it as long as it takes otherwise. It is released
     /// when as many guards are dropped as were made.
     pub fn acquire(&self) -> M::Output<Acquire<M>> {
-        self.lock().acquire()
+        acquire(&self.remote)
     }
 
     /// The same, but waits no longer than `patience`; zero is not at all. `None` if it could not be had.
     pub fn acquire_within(&self, patience: Duration) -> M::Output<TryAcquire<M>> {
-        self.lock().acquire_within(patience)
+        acquire_within(&self.remote, patience)
+    }
+
+    /// A condition of this lock, as [`Lock::condition`]. A wait gives the lock back wholly, and gets it back as often as it was
+    /// taken; all guards of this thread or task hold it again then.
+    #[must_use]
+    pub fn condition(&self, name: &str) -> Condition<M> {
+        Condition::new(self.remote.clone(), name)
     }
 
     /// Whether somebody holds it.
@@ -123,6 +147,18 @@ impl<M: Mode> RLock<M> {
     }
 }
 
+/// Takes a lock that may be reentrant.
+fn acquire<M: Mode>(remote: &Remote<M>) -> M::Output<Acquire<M>> {
+    let finish = |remote, response, request: &LockAcquireRequest| Ok(LockGuard::shared(remote, response, request));
+    remote.grant(None, request::<M>(None), finish)
+}
+
+fn acquire_within<M: Mode>(remote: &Remote<M>, patience: Duration) -> M::Output<TryAcquire<M>> {
+    remote.grant(Some(patience), request::<M>(Some(patience)), |remote, response, request| {
+        Ok(response.acquired.then(|| LockGuard::shared(remote, response, request)))
+    })
+}
+
 /// The taking of a lock.
 pub type Acquire<M> = Grant<M, LockAcquireRequest, LockGuard<M>>;
 
@@ -135,63 +171,106 @@ pub type TryAcquire<M> = Grant<M, LockAcquireRequest, Option<LockGuard<M>>>;
 /// was still held.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<M: Mode> {
-    /// `None` once it is released.
-    remote: Option<Remote<M>>,
-    fence: Fence,
+    remote: Remote<M>,
+    hold: Arc<Hold>,
     actor: u64,
+    /// Whether what it holds is given back when it is dropped.
+    is_armed: bool,
     abandoned: Option<Box<Abandoned>>,
 }
 
 impl<M: Mode> LockGuard<M> {
-    fn new(remote: Remote<M>, response: LockAcquireResponse, request: &LockAcquireRequest) -> Self {
-        let LockAcquireResponse { fence, abandoned, .. } = response;
-        let abandoned = abandoned.map(|abandoned| Box::new(abandoned.into()));
-        Self { remote: Some(remote), fence: Fence::new(fence), actor: request.actor, abandoned }
+    /// One whose lock is not taken again while this holds it.
+    fn alone(remote: Remote<M>, response: LockAcquireResponse, request: &LockAcquireRequest) -> Self {
+        let hold = Hold::alone(response.fence);
+        Self::new(remote, hold, response, request)
     }
 
-    /// What this grant is known by. Show it to what the lock protects: see [`Fence`].
+    /// One of those that hold it, if this actor had it already.
+    fn shared(remote: Remote<M>, response: LockAcquireResponse, request: &LockAcquireRequest) -> Self {
+        let hold = Hold::shared(response.fence, (remote.place(), request.actor));
+        Self::new(remote, hold, response, request)
+    }
+
+    fn new(remote: Remote<M>, hold: Arc<Hold>, response: LockAcquireResponse, request: &LockAcquireRequest) -> Self {
+        let abandoned = response.abandoned.map(|abandoned| Box::new(abandoned.into()));
+        Self { remote, hold, actor: request.actor, is_armed: true, abandoned }
+    }
+
+    /// What this grant is known by. Show it to what the lock protects: see [`Fence`]. A wait on a condition changes it.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        self.fence
+        self.hold.fence()
     }
 
-    /// Who held the lock before and was lost, if somebody was: what it protects may be half changed.
+    /// Whether it holds the lock, as far as this process knows: not any more after a [wait](Condition::wait) that did not get it
+    /// back, because its future was dropped, or the lock broke.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.hold.is_held()
+    }
+
+    /// Who held the lock before and was lost, if somebody was: what it protects may be half changed. After a wait on a
+    /// condition, who did so meanwhile.
     #[must_use]
     pub fn abandoned(&self) -> Option<&Abandoned> {
         self.abandoned.as_deref()
     }
 
-    /// Releases the lock, and waits until that is done.
+    /// Releases the lock, and waits until that is done. An async call that is dropped before it was polled leaves that to the
+    /// guard, which is dropped with it.
     ///
     /// Refused with [`Reason::StaleFence`](crate::Reason::StaleFence) or [`Reason::NotHeld`](crate::Reason::NotHeld) if it was
     /// not held any more.
-    pub fn release(mut self) -> Output<M, LockReleaseRequest, ()> {
-        let remote = self.remote.take().expect("a guard is released once");
-        remote.once(Ok(self.request()), |_, _| Ok(()))
+    pub fn release(self) -> M::Output<Ending<M, Self, LockReleaseRequest, ()>> {
+        let request = self.check().map(|()| self.request());
+        self.remote.clone().end(self, request)
     }
 
     /// Leaves the lock held, for somebody who is told its fence, or until this process ends.
     pub fn keep(mut self) -> Fence {
-        self.remote = None;
-        self.fence
+        self.is_armed = false;
+        self.fence()
     }
 
     fn request(&self) -> LockReleaseRequest {
-        LockReleaseRequest { fence: Some(self.fence.get()), actor: self.actor }
+        LockReleaseRequest { fence: Some(self.fence().get()), actor: self.actor }
+    }
+
+    /// Refused: `NOT_HELD`.
+    fn check(&self) -> Result<()> {
+        if self.is_held() {
+            return Ok(());
+        }
+        let problem = "this guard holds nothing: a wait on a condition gave its lock back, and was dropped or refused before \
+                       it had it again; acquire the lock again";
+        Err(Refusal::new(Reason::NotHeld, problem).into())
+    }
+
+    /// A wait on a condition has the lock again.
+    fn renew(&mut self, response: LockWaitResponse) {
+        self.hold.renew(response.fence);
+        self.abandoned = response.abandoned.map(|abandoned| Box::new(abandoned.into()));
+    }
+}
+
+impl<M: Mode> Guard for LockGuard<M> {
+    fn disarm(&mut self) {
+        self.is_armed = false;
     }
 }
 
 impl<M: Mode> Drop for LockGuard<M> {
     fn drop(&mut self) {
-        if let Some(remote) = self.remote.take() {
-            remote.cast(&self.request());
+        if self.is_armed && self.is_held() {
+            self.remote.cast(&self.request());
         }
     }
 }
 
 impl<M: Mode> fmt::Debug for LockGuard<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockGuard").field("fence", &self.fence).finish_non_exhaustive()
+        f.debug_struct("LockGuard").field("fence", &self.fence()).finish_non_exhaustive()
     }
 }
 
@@ -209,6 +288,10 @@ pub struct LockState {
     pub is_kept: bool,
     /// How many wait for it.
     pub waiting: u64,
+    /// How many wait on its conditions, and were not notified yet.
+    pub waiting_on_conditions: u64,
+    /// Whether it was made reentrant.
+    pub is_reentrant: bool,
     /// Who broke it, if it is broken.
     pub broken_by: Option<Abandoned>,
 }
@@ -217,7 +300,8 @@ impl From<LockDescribeResponse> for LockState {
     fn from(response: LockDescribeResponse) -> Self {
         let LockDescribeResponse { locked, fence, depth, yours, waiting, broken_by, kept, .. } = response;
         let (held, broken_by) = (locked.then(|| fence.into()), broken_by.map(Abandoned::from));
-        Self { held, depth, is_ours: yours, is_kept: kept, waiting, broken_by }
+        let LockDescribeResponse { waiting_on_conditions, reentrant: is_reentrant, .. } = response;
+        Self { held, depth, is_ours: yours, is_kept: kept, waiting, waiting_on_conditions, is_reentrant, broken_by }
     }
 }
 
@@ -233,4 +317,20 @@ pub(super) fn spec(reentrant: bool, holding: Holding) -> LockSpec {
         on_close: holding.on_close.into(),
         released_by_anyone: holding.released_by_anyone && !reentrant,
     }
+}
+
+/// Asks what a lock that was opened is like.
+pub(super) fn ask_reentrant<M: Mode>(lock: &Remote<M>, asking: Asking<'_>) -> Result<()> {
+    lock.ask(asking, &LockDescribeRequest {})
+}
+
+/// Checks that a lock is reentrant, or that it is not. Refused: `OTHER_SPEC`.
+pub(super) fn check_reentrant<const REENTRANT: bool, M: Mode>(lock: &Remote<M>, heard: Heard) -> Result<()> {
+    let (LockDescribeResponse { reentrant, .. }, _) = lock.decode(heard)?;
+    let problem = match (REENTRANT, reentrant) {
+        (true, false) => "the lock was not made reentrant: open it with lock_from_token",
+        (false, true) => "the lock was made reentrant: open it with rlock_from_token",
+        _ => return Ok(()),
+    };
+    Err(Refusal::new(Reason::OtherSpec, problem).into())
 }

@@ -12,19 +12,26 @@ use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
     OpenResponse, QueueSpec, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec,
-    array, describe_request, dict, list, lock, namespace, queue, set, value,
+    array, barrier, describe_request, dict, event, latch, list, lock, namespace, queue, rwlock, semaphore, set, value,
 };
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::array::{ask_typecode, check_typecode, spec_of_elements, spec_of_length};
+use super::barrier::spec as barrier_spec;
 use super::holding::Holding;
+use super::latch::spec as latch_spec;
 use super::listing::{Description, Kind, Names};
-use super::lock::spec as lock_spec;
+use super::lock::{ask_reentrant, check_reentrant, spec as lock_spec};
 use super::queue::{Delivers, OnReceipt, QueueOptions, ask_delivery, check_delivery};
 use super::remote::{Holds, Remote};
-use super::{Array, Dict, Element, List, Lock, Namespace, Question, Queue, RLock, Set, Value};
+use super::rwlock::spec as rwlock_spec;
+use super::semaphore::spec as semaphore_spec;
+use super::{
+    Array, Barrier, Condition, Dict, Element, Event, Latch, List, Lock, Namespace, Question, Queue, RLock, RwLock,
+    Semaphore, Set, Value,
+};
 use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
@@ -346,9 +353,10 @@ impl<M: Mode> Manager<M> {
         self.create(lock::KIND, Ok(Bytes::new()), Lock::of)
     }
 
-    /// The lock that a token stands for.
+    /// The lock that a token stands for. Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if it is
+    /// [reentrant](Self::rlock_from_token).
     pub fn lock_from_token(&self, token: &Token) -> M::Renewing<Open<M, Lock<M>>> {
-        self.take_up(token, lock::KIND, Lock::of)
+        self.run_checked(Ok(self.way_of(token, lock::KIND)), Lock::of, reentrant::<false, M>())
     }
 
     /// The reentrant lock of that name, as [`lock`](Self::lock).
@@ -400,6 +408,181 @@ impl<M: Mode> Manager<M> {
     pub fn queue_from_token<T, D: Delivers>(&self, token: &Token) -> M::Renewing<Open<M, Queue<T, D, M>>> {
         let check = Check { ask: ask_delivery, hear: check_delivery::<D, M> };
         self.run_checked(Ok(self.way_of(token, queue::KIND)), Queue::of, check)
+    }
+
+    /// The reentrant lock that a token stands for. Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if it is
+    /// [not reentrant](Self::lock_from_token).
+    pub fn rlock_from_token(&self, token: &Token) -> M::Renewing<Open<M, RLock<M>>> {
+        self.run_checked(Ok(self.way_of(token, lock::KIND)), RLock::of, reentrant::<true, M>())
+    }
+
+    /// The condition of that name, with a reentrant lock of its own: Python's `Condition()`. It is made if there is none, and
+    /// lives until it is deleted.
+    ///
+    /// It is the condition with the empty name of the [`rlock`](Self::rlock) of that name, and refused as that is.
+    pub fn condition(&self, name: &str) -> M::Renewing<Open<M, Condition<M>>> {
+        self.condition_with(name, Holding::default())
+    }
+
+    /// The same, and what becomes of its lock when the holder ends.
+    pub fn condition_with(&self, name: &str, holding: Holding) -> M::Renewing<Open<M, Condition<M>>> {
+        self.open(name, lock::KIND, Ok(lock_spec(true, holding).encode_to_vec().into()), Condition::of)
+    }
+
+    /// A new condition without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_condition(&self) -> M::Renewing<Open<M, Condition<M>>> {
+        let spec = lock_spec(true, Holding::default()).encode_to_vec();
+        self.create(lock::KIND, Ok(spec.into()), Condition::of)
+    }
+
+    /// The condition with the empty name of the lock that a token stands for.
+    pub fn condition_from_token(&self, token: &Token) -> M::Renewing<Open<M, Condition<M>>> {
+        self.take_up(token, lock::KIND, Condition::of)
+    }
+
+    /// The lock for many readers or one writer of that name, which is made if there is none. It lives until it is deleted.
+    ///
+    /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
+    pub fn rwlock(&self, name: &str) -> M::Renewing<Open<M, RwLock<M>>> {
+        self.rwlock_with(name, Holding::default())
+    }
+
+    /// The same, and what becomes of it when its writer ends. What readers have is given back in any case. Who may release it
+    /// is not to be chosen.
+    pub fn rwlock_with(&self, name: &str, holding: Holding) -> M::Renewing<Open<M, RwLock<M>>> {
+        self.open(name, rwlock::KIND, Ok(rwlock_spec(holding).encode_to_vec().into()), RwLock::of)
+    }
+
+    /// A new lock for many readers or one writer without a name, which lives while a process has a proxy to it or a token for
+    /// it waits.
+    pub fn new_rwlock(&self) -> M::Renewing<Open<M, RwLock<M>>> {
+        self.create(rwlock::KIND, Ok(Bytes::new()), RwLock::of)
+    }
+
+    /// The lock for many readers or one writer that a token stands for.
+    pub fn rwlock_from_token(&self, token: &Token) -> M::Renewing<Open<M, RwLock<M>>> {
+        self.take_up(token, rwlock::KIND, RwLock::of)
+    }
+
+    /// The semaphore of that name, which is made with so many permits if there is none: Python's `Semaphore(value)`. It lives
+    /// until it is deleted.
+    ///
+    /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise, also with another
+    /// number of permits.
+    pub fn semaphore(&self, name: &str, value: u64) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.semaphore_with(name, value, Holding::default())
+    }
+
+    /// The same, and what becomes of permits when the process ends that has them.
+    ///
+    /// With [`Holding::released_by_anyone`], and so with [`Holding::multiprocessing`], permits belong to nobody: anybody
+    /// [releases](Semaphore::release) them, also more than there were at first, and no end of a process brings any back, not
+    /// even if it is killed. [`OnLoss`](super::OnLoss) is not to be chosen then: refused with
+    /// [`Reason::Malformed`](crate::Reason::Malformed).
+    pub fn semaphore_with(&self, name: &str, value: u64, holding: Holding) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.open(
+            name,
+            semaphore::KIND,
+            Ok(semaphore_spec(value, false, holding).encode_to_vec().into()),
+            Semaphore::of,
+        )
+    }
+
+    /// A new semaphore without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_semaphore(&self, value: u64) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.create(
+            semaphore::KIND,
+            Ok(semaphore_spec(value, false, Holding::default()).encode_to_vec().into()),
+            Semaphore::of,
+        )
+    }
+
+    /// The bounded semaphore of that name, as [`semaphore`](Self::semaphore): Python's `BoundedSemaphore(value)`, of which no more
+    /// is released than was acquired. Permits that belong to the process that took them are bounded in any case.
+    pub fn bounded_semaphore(&self, name: &str, value: u64) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.bounded_semaphore_with(name, value, Holding::default())
+    }
+
+    /// The same, and what becomes of permits when the process ends that has them, as [`semaphore_with`](Self::semaphore_with).
+    pub fn bounded_semaphore_with(
+        &self,
+        name: &str,
+        value: u64,
+        holding: Holding,
+    ) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.open(name, semaphore::KIND, Ok(semaphore_spec(value, true, holding).encode_to_vec().into()), Semaphore::of)
+    }
+
+    /// A new bounded semaphore without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_bounded_semaphore(&self, value: u64) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.create(
+            semaphore::KIND,
+            Ok(semaphore_spec(value, true, Holding::default()).encode_to_vec().into()),
+            Semaphore::of,
+        )
+    }
+
+    /// The semaphore that a token stands for, bounded or not.
+    pub fn semaphore_from_token(&self, token: &Token) -> M::Renewing<Open<M, Semaphore<M>>> {
+        self.take_up(token, semaphore::KIND, Semaphore::of)
+    }
+
+    /// The event of that name, which is made if there is none. It lives until it is deleted.
+    pub fn event(&self, name: &str) -> M::Renewing<Open<M, Event<M>>> {
+        self.open(name, event::KIND, Ok(Bytes::new()), Event::of)
+    }
+
+    /// A new event without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_event(&self) -> M::Renewing<Open<M, Event<M>>> {
+        self.create(event::KIND, Ok(Bytes::new()), Event::of)
+    }
+
+    /// The event that a token stands for.
+    pub fn event_from_token(&self, token: &Token) -> M::Renewing<Open<M, Event<M>>> {
+        self.take_up(token, event::KIND, Event::of)
+    }
+
+    /// The barrier of that name, which is made for so many parties if there is none: Python's `Barrier(parties)`. It lives
+    /// until it is deleted.
+    ///
+    /// Refused with [`Reason::OutOfRange`](crate::Reason::OutOfRange) for 0, and with
+    /// [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
+    pub fn barrier(&self, name: &str, parties: u64) -> M::Renewing<Open<M, Barrier<M>>> {
+        self.open(name, barrier::KIND, Ok(barrier_spec(parties, None).encode_to_vec().into()), Barrier::of)
+    }
+
+    /// The same, and how long its parties wait where they do not say: Python's `Barrier(parties, timeout=...)`.
+    pub fn barrier_with(&self, name: &str, parties: u64, patience: Duration) -> M::Renewing<Open<M, Barrier<M>>> {
+        let spec = barrier_spec(parties, Some(patience)).encode_to_vec();
+        self.open(name, barrier::KIND, Ok(spec.into()), Barrier::of)
+    }
+
+    /// A new barrier without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_barrier(&self, parties: u64) -> M::Renewing<Open<M, Barrier<M>>> {
+        self.create(barrier::KIND, Ok(barrier_spec(parties, None).encode_to_vec().into()), Barrier::of)
+    }
+
+    /// The barrier that a token stands for.
+    pub fn barrier_from_token(&self, token: &Token) -> M::Renewing<Open<M, Barrier<M>>> {
+        self.take_up(token, barrier::KIND, Barrier::of)
+    }
+
+    /// The latch of that name, which is made with this count if there is none: Java's `CountDownLatch(count)`. It lives until it
+    /// is deleted.
+    ///
+    /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
+    pub fn latch(&self, name: &str, count: u64) -> M::Renewing<Open<M, Latch<M>>> {
+        self.open(name, latch::KIND, Ok(latch_spec(count).encode_to_vec().into()), Latch::of)
+    }
+
+    /// A new latch without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_latch(&self, count: u64) -> M::Renewing<Open<M, Latch<M>>> {
+        self.create(latch::KIND, Ok(latch_spec(count).encode_to_vec().into()), Latch::of)
+    }
+
+    /// The latch that a token stands for.
+    pub fn latch_from_token(&self, token: &Token) -> M::Renewing<Open<M, Latch<M>>> {
+        self.take_up(token, latch::KIND, Latch::of)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.
@@ -539,6 +722,10 @@ struct Check<M: Mode> {
 
 fn typecode<T: Element, M: Mode>() -> Check<M> {
     Check { ask: ask_typecode, hear: check_typecode::<T, M> }
+}
+
+fn reentrant<const REENTRANT: bool, M: Mode>() -> Check<M> {
+    Check { ask: ask_reentrant, hear: check_reentrant::<REENTRANT, M> }
 }
 
 fn value_spec<T: Serialize>(initial: &T) -> Result<Bytes> {

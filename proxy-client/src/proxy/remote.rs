@@ -110,6 +110,16 @@ impl<M: Mode> Remote<M> {
         Self { handle, timeout, fence: 0 }
     }
 
+    /// The session and the number of this object in it, to be told from others of this process that live.
+    pub(crate) fn place(&self) -> (usize, u32) {
+        (Arc::as_ptr(self.session()).addr(), self.handle.number)
+    }
+
+    /// Whether both are the same object in the same session.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.handle.object == other.handle.object && Arc::ptr_eq(self.session(), other.session())
+    }
+
     /// What a reference to this object holds on to.
     pub(crate) fn target(&self) -> &Arc<Handle<M>> {
         &self.handle
@@ -176,7 +186,17 @@ impl<M: Mode> Remote<M> {
     }
 
     /// Writes a call on this object.
-    pub(crate) fn ask<R: Request>(&self, mut asking: Asking<'_>, request: &R) -> Result<()> {
+    pub(crate) fn ask<R: Request>(&self, asking: Asking<'_>, request: &R) -> Result<()> {
+        self.put(asking, false, request)
+    }
+
+    /// The same, of an exchange that `may_wait`: what the call is granted is taken back if its caller gives up, although it does
+    /// not wait.
+    pub(crate) fn ask_undone<R: Request>(&self, asking: Asking<'_>, request: &R) -> Result<()> {
+        self.put(asking, true, request)
+    }
+
+    fn put<R: Request>(&self, mut asking: Asking<'_>, is_undone: bool, request: &R) -> Result<()> {
         let mut is_elsewhere = false;
         request.visit_references(&mut |reference| {
             let handle: Option<Arc<Handle<M>>> = reference.target();
@@ -186,7 +206,7 @@ impl<M: Mode> Remote<M> {
         if is_elsewhere {
             return Err(Error::OtherSession { op: R::NAME });
         }
-        asking.0.call(self.handle.number, self.fence, request)
+        asking.0.call(self.handle.number, self.fence, is_undone, request)
     }
 
     /// Reads a response message. Each reference in it holds on to a handle from now on.
@@ -295,6 +315,75 @@ impl<M: Mode, R: Request, T> Exchange for Grant<M, R, T> {
         let (response, _) = self.remote.decode::<R::Response>(heard)?;
         let request = self.request.as_ref().map_err(|error| (**error).clone())?;
         (self.finish)(self.remote.clone(), response, request).map(Step::Done)
+    }
+}
+
+/// What gives back what it holds when it is dropped.
+pub trait Guard {
+    /// It does not hold it any more. Nothing may be dropped here.
+    fn disarm(&mut self);
+}
+
+/// One call by which a guard gives back what it holds, or has it made into something else.
+///
+/// Where the call is not made, the guard is dropped with this, and does what it does then.
+pub struct Ending<M: Mode, G, R: Request, T> {
+    remote: Remote<M>,
+    guard: G,
+    request: Result<R, Box<Error>>,
+    /// Whether the object grants something new, which is taken back from a caller that has given up.
+    grants: bool,
+    finish: fn(&Remote<M>, R::Response) -> T,
+}
+
+impl<M: Mode> Remote<M> {
+    /// Ends what a guard holds.
+    pub(crate) fn end<G: Guard, R: Request>(&self, guard: G, request: Result<R>) -> M::Output<Ending<M, G, R, ()>> {
+        let (remote, request) = (self.clone(), request.map_err(Box::new));
+        self.run(Ending { remote, guard, request, grants: false, finish: |_, _| () })
+    }
+
+    /// Makes what a guard holds into something else that the object grants.
+    pub(crate) fn exchange<G: Guard, R: Request, T>(
+        &self,
+        guard: G,
+        request: Result<R>,
+        finish: fn(&Self, R::Response) -> T,
+    ) -> M::Output<Ending<M, G, R, T>> {
+        let (remote, request) = (self.clone(), request.map_err(Box::new));
+        self.run(Ending { remote, guard, request, grants: true, finish })
+    }
+}
+
+impl<M: Mode, G, R: Request, T> Unpin for Ending<M, G, R, T> {}
+
+impl<M: Mode, G, R: Request, T> fmt::Debug for Ending<M, G, R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(R::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mode, G: Guard, R: Request, T> Exchange for Ending<M, G, R, T> {
+    type Value = T;
+
+    fn ask(&mut self, asking: Asking<'_>) -> Result<()> {
+        let request = self.request.as_ref().map_err(|error| (**error).clone())?;
+        if self.grants {
+            self.remote.ask_undone(asking, request)?;
+        } else {
+            self.remote.ask(asking, request)?;
+        }
+        self.guard.disarm();
+        Ok(())
+    }
+
+    fn may_wait(&self) -> bool {
+        self.grants
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<Step<T>> {
+        let (response, _) = self.remote.decode::<R::Response>(heard)?;
+        Ok(Step::Done((self.finish)(&self.remote, response)))
     }
 }
 

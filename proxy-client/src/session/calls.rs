@@ -226,11 +226,12 @@ impl Writer<'_> {
         self.kept.push(reference.clone());
     }
 
-    /// Writes the call of this exchange, with a fence unless that is 0.
-    pub(crate) fn call<R: Request>(self, handle: u32, fence: u64, request: &R) -> Result<()> {
+    /// Writes the call of this exchange, with a fence unless that is 0. One that may wait is withdrawn if its caller gives up;
+    /// so is one that is to be undone then.
+    pub(crate) fn call<R: Request>(self, handle: u32, fence: u64, is_undone: bool, request: &R) -> Result<()> {
         let calls = self.calls;
         *self.op = R::NAME;
-        *self.waits = if R::WAITS { handle } else { 0 };
+        *self.waits = if R::WAITS || is_undone { handle } else { 0 };
         *self.opens =
             R::KIND == OpenRequest::KIND && [OpenRequest::OP, CreateRequest::OP, TakeUpRequest::OP].contains(&R::OP);
         // What is around a request takes less than the manager allows for it.
@@ -810,8 +811,8 @@ mod tests {
     }
 
     fn ask(calls: &mut Calls, patience: Patience) -> Asked {
-        let asked =
-            calls.ask(&mut Vec::new(), None, patience, None, false, |writer| writer.call(1, 0, &DictLenRequest {}));
+        let asked = calls
+            .ask(&mut Vec::new(), None, patience, None, false, |writer| writer.call(1, 0, true, &DictLenRequest {}));
         asked.ok().expect("there is room")
     }
 

@@ -403,7 +403,10 @@ impl<E: Exchange> Call<E> {
                 Ok(Step::Done(value)) => Ok(value),
                 Err(error) => Err(error),
             },
-            Outcome::Answered(Err(refusal)) => Err(refusal.into()),
+            Outcome::Answered(Err(refusal)) => {
+                self.exchange.refused(&refusal);
+                Err(refusal.into())
+            }
             Outcome::Expired(op) => Err(Error::Timeout { op, timeout: self.timeout.unwrap_or_default() }),
             Outcome::Ended(end) => Err(self.session.peer.ended(&end)),
             Outcome::Waiting => unreachable!("it was just looked at"),

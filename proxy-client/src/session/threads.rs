@@ -181,7 +181,10 @@ impl Session {
         self.pass_on();
         match outcome {
             Outcome::Answered(Ok(reply)) => exchange.hear(Heard(reply)),
-            Outcome::Answered(Err(refusal)) => Err(refusal.into()),
+            Outcome::Answered(Err(refusal)) => {
+                exchange.refused(&refusal);
+                Err(refusal.into())
+            }
             Outcome::Expired(op) => {
                 // One that may wait is withdrawn.
                 self.pump();

@@ -7,12 +7,22 @@ fn shared() -> &'static Manager {
 }
 
 mod through_the_async_library {
-    use holdfast::{Array, Dict, List, Manager, Namespace, Queue, Receipt, Set, Value, WorkQueue};
+    use holdfast::{
+        Array, Barrier, Condition, Dict, Event, Latch, List, Lock, Manager, Namespace, Queue, RLock, Receipt, RwLock,
+        Semaphore, Set, Value, WorkQueue,
+    };
 
     /// What a call gives.
     macro_rules! wait {
         ($call:expr) => {
             $call.await
+        };
+    }
+
+    /// What a wait on a condition is for.
+    macro_rules! predicate {
+        ($predicate:expr) => {
+            || async { $predicate }
         };
     }
 
@@ -43,15 +53,28 @@ mod through_the_async_library {
     include!("sets.rs");
     include!("namespaces.rs");
     include!("arrays.rs");
+    include!("conditions.rs");
+    include!("rwlocks.rs");
+    include!("semaphores.rs");
+    include!("meetings.rs");
     include!("queues.rs");
 }
 
 mod through_the_blocking_library {
-    use holdfast::blocking::{Array, Dict, List, Manager, Namespace, Queue, Receipt, Set, Value, WorkQueue};
+    use holdfast::blocking::{
+        Array, Barrier, Condition, Dict, Event, Latch, List, Lock, Manager, Namespace, Queue, RLock, Receipt, RwLock,
+        Semaphore, Set, Value, WorkQueue,
+    };
 
     macro_rules! wait {
         ($call:expr) => {
             $call
+        };
+    }
+
+    macro_rules! predicate {
+        ($predicate:expr) => {
+            || $predicate
         };
     }
 
@@ -80,6 +103,10 @@ mod through_the_blocking_library {
     include!("namespaces.rs");
     include!("arrays.rs");
     include!("queues.rs");
+    include!("conditions.rs");
+    include!("rwlocks.rs");
+    include!("semaphores.rs");
+    include!("meetings.rs");
 }
 
 /// The manager of a test: the shared one, or one of its own with limits of its own.

@@ -4,14 +4,30 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use holdfast::proxy::{Element, ElementSwap, Expected, Slice, Swap};
-use holdfast::{Address, ConnectError, Error, Options, Reason};
+use holdfast::{Address, BreakCause, ConnectError, Error, Holding, OnLoss, Options, Reason, blocking};
 use holdfast_proto::datum::DEPTH;
+use holdfast_tests::until;
 use serde::{Deserialize, Serialize};
 
 const SHARED: &[(&str, u64)] = &[];
 
 fn name(of: &str) -> String {
     format!("{LIBRARY} {of}")
+}
+
+/// Long enough for what is to happen.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Long enough to see that something does not happen.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// Does something in a session and a thread of its own, while the test waits.
+fn meanwhile(
+    options: &Options,
+    work: impl FnOnce(blocking::Manager) + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    let options = options.clone();
+    std::thread::spawn(move || work(blocking::Manager::connect_with(&options).unwrap()))
 }
 
 /// Why a call was refused.

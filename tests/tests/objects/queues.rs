@@ -3,14 +3,14 @@
 use holdfast::{OnClose, QueueOptions};
 
 /// What no test waits for in earnest.
-const SOON: Duration = Duration::from_millis(20);
+const BRIEFLY: Duration = Duration::from_millis(20);
 
 promise!(a_queue_gives_in_the_order_of_putting, SHARED, |_server, manager| {
     let queue: Queue<String> = wait!(manager.new_queue()).unwrap();
     assert!(wait!(queue.is_empty()).unwrap());
     assert!(wait!(queue.get_nowait()).unwrap_err().is_empty());
-    assert_eq!(why(wait!(queue.get_within(SOON))), Reason::Empty);
-    assert_eq!(why(wait!(queue.get_many_within(3, SOON))), Reason::Empty);
+    assert_eq!(why(wait!(queue.get_within(BRIEFLY))), Reason::Empty);
+    assert_eq!(why(wait!(queue.get_many_within(3, BRIEFLY))), Reason::Empty);
     for item in ["a", "b", "c"] {
         wait!(queue.put(&item.to_owned())).unwrap();
     }
@@ -19,7 +19,7 @@ promise!(a_queue_gives_in_the_order_of_putting, SHARED, |_server, manager| {
     assert_eq!(wait!(queue.qsize()).unwrap(), 5);
     assert!(!wait!(queue.is_empty()).unwrap() && !wait!(queue.is_full()).unwrap());
     assert_eq!(wait!(queue.get()).unwrap(), "a");
-    assert_eq!(wait!(queue.get_within(SOON)).unwrap(), "b");
+    assert_eq!(wait!(queue.get_within(BRIEFLY)).unwrap(), "b");
     assert_eq!(wait!(queue.get_nowait()).unwrap(), "c");
     assert_eq!(wait!(queue.get_many(10)).unwrap(), ["d", "e"]);
     assert_eq!(wait!(queue.qsize()).unwrap(), 0);
@@ -37,9 +37,9 @@ promise!(a_queue_can_be_lifo_or_have_priorities, SHARED, |_server, manager| {
 
     let jobs: Queue<String> = wait!(manager.new_queue_with(QueueOptions::priority().maxsize(3))).unwrap();
     wait!(jobs.put_with_priority(&"late".to_owned(), &9)).unwrap();
-    wait!(jobs.put_with_priority_within(&"first".to_owned(), &1.5, SOON)).unwrap();
+    wait!(jobs.put_with_priority_within(&"first".to_owned(), &1.5, BRIEFLY)).unwrap();
     wait!(jobs.put_with_priority(&"second".to_owned(), &2)).unwrap();
-    let full = wait!(jobs.put_with_priority_within(&"more".to_owned(), &2, SOON));
+    let full = wait!(jobs.put_with_priority_within(&"more".to_owned(), &2, BRIEFLY));
     assert!(full.unwrap_err().is_full());
     assert_eq!(wait!(jobs.get_many(2)).unwrap(), ["first", "second"]);
     assert_eq!(why(wait!(jobs.put(&"no number".to_owned()))), Reason::WrongType, "it has no order with 9");
@@ -49,13 +49,13 @@ promise!(a_queue_can_be_lifo_or_have_priorities, SHARED, |_server, manager| {
 promise!(a_queue_with_a_limit_is_full, SHARED, |_server, manager| {
     let queue: Queue<i64> = wait!(manager.new_queue_with(QueueOptions::fifo().maxsize(2))).unwrap();
     wait!(queue.put_nowait(&1)).unwrap();
-    assert_eq!(why(wait!(queue.put_many_within([2, 3], SOON))), Reason::Full, "all or none");
+    assert_eq!(why(wait!(queue.put_many_within([2, 3], BRIEFLY))), Reason::Full, "all or none");
     assert_eq!(why(wait!(queue.put_many([2, 3, 4]))), Reason::OutOfRange, "they never fit");
     assert_eq!(wait!(queue.qsize()).unwrap(), 1);
-    wait!(queue.put_within(&2, SOON)).unwrap();
+    wait!(queue.put_within(&2, BRIEFLY)).unwrap();
     assert!(wait!(queue.is_full()).unwrap());
     assert!(wait!(queue.put_nowait(&3)).unwrap_err().is_full());
-    assert_eq!(why(wait!(queue.put_within(&3, SOON))), Reason::Full);
+    assert_eq!(why(wait!(queue.put_within(&3, BRIEFLY))), Reason::Full);
     assert_eq!(wait!(queue.get_many(9)).unwrap(), [1, 2]);
 });
 
@@ -76,7 +76,7 @@ promise!(a_queue_joins_when_all_is_done, SHARED, |_server, manager| {
     let queue: Queue<i64> = wait!(manager.new_queue()).unwrap();
     wait!(queue.join()).unwrap();
     wait!(queue.put_many([1, 2])).unwrap();
-    assert!(!wait!(queue.join_within(SOON)).unwrap());
+    assert!(!wait!(queue.join_within(BRIEFLY)).unwrap());
     wait!(queue.get_many(2)).unwrap();
     assert!(!wait!(queue.join_within(Duration::ZERO)).unwrap(), "taken is not done");
     assert_eq!(wait!(queue.task_done()).unwrap(), 1);
@@ -126,7 +126,7 @@ promise!(a_delivery_is_done_or_given_back, SHARED, |_server, manager| {
     wait!(queue.put_many(["a".to_owned(), "b".to_owned(), "c".to_owned()])).unwrap();
     let a = wait!(queue.get()).unwrap();
     assert_eq!((a.as_str(), a.attempts(), a.is_redelivered()), ("a", 1, false));
-    let mut b = wait!(queue.get_within(SOON)).unwrap();
+    let mut b = wait!(queue.get_within(BRIEFLY)).unwrap();
     assert!(b.fence() > a.fence());
     b.push('!');
     assert_eq!(*b, "b!");

@@ -238,6 +238,7 @@ impl Model<Lock> for Plain {
                     broken_by: self.broken.then(|| self.abandoned_by_break()),
                     kept: held.is_some_and(|held| held.session.is_none()),
                     waiting_on_conditions: self.asleep.len() as u64,
+                    reentrant: self.spec.reentrant,
                 }))
             }
             Op::Reset(_) => {
