@@ -129,7 +129,7 @@ async fn consume_and_give_up(queue: &Queue<u64>, seed: u64, arrived: &mpsc::Unbo
             () = turns(round % 7), if round % 3 != 0 => None,
         };
         match outcome {
-            Some(Ok(item)) => arrived.send(item).unwrap(),
+            Some(Ok(item)) => arrived.send(item).expect("the test listens"),
             Some(Err(error)) if error.is_shut_down() => break,
             Some(Err(error)) => panic!("{error}"),
             None => given_up += 1,

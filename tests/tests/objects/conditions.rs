@@ -106,7 +106,7 @@ promise!(waits_and_notifies_without_the_lock_are_refused, SHARED, |_server, mana
     assert!(guard.is_held(), "a wait that is refused gives nothing back");
     drop(guard);
     assert!(!wait!(one.is_locked()).unwrap());
-    let patient = condition.with_timeout(None).clone();
+    let patient = condition.with_timeout(None);
     let mut guard = wait!(patient.acquire()).unwrap();
     wait!(one.release(guard.fence())).unwrap();
     let refused = wait!(patient.wait(&mut guard)).unwrap_err();

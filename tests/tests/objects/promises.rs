@@ -27,7 +27,7 @@ fn meanwhile(
     work: impl FnOnce(blocking::Manager) + Send + 'static,
 ) -> std::thread::JoinHandle<()> {
     let options = options.clone();
-    std::thread::spawn(move || work(blocking::Manager::connect_with(&options).unwrap()))
+    std::thread::spawn(move || work(blocking::Manager::connect_with(&options).expect("the manager is there")))
 }
 
 /// Why a call was refused.
