@@ -16,6 +16,8 @@ pub enum Outcome {
     Passed,
     /// It was not run: it needs an exact door, and this is none.
     NeedsExactDoor,
+    /// It was not run: it needs sessions that say who they are and goodbye, and those of this door do not.
+    NeedsGoodbyes,
 }
 
 /// Where and how a scenario did not come out as it says.
@@ -40,6 +42,9 @@ impl Scenario {
     pub fn run(&self, door: &mut impl Door) -> Result<Outcome, Failure> {
         if self.is_exact() && !door.is_exact() {
             return Ok(Outcome::NeedsExactDoor);
+        }
+        if self.needs_goodbyes() && !door.has_goodbyes() {
+            return Ok(Outcome::NeedsGoodbyes);
         }
         let name = door.name();
         let mut run = Run::new(self, door);
