@@ -132,12 +132,13 @@ impl Waits {
             // One that no clock can show never comes.
             Patience::For(patience) => Instant::now().checked_add(patience),
         };
-        if let Some(deadline) = deadline {
-            self.deadlines.add(deadline, CallId { session: waiting.session, number });
-        }
         waiting.inside.lock().calls.insert(number, Call { slot: slot.clone().into(), deadline });
         waiting.count.fetch_add(1, Ordering::Relaxed);
         self.count.fetch_add(1, Ordering::Relaxed);
+        // Last: a deadline may have come already, and its call must be found then.
+        if let Some(deadline) = deadline {
+            self.deadlines.add(deadline, CallId { session: waiting.session, number });
+        }
     }
 
     /// Hands the answers of a turn to the sessions whose calls waited. To be called when the slot is free again.
