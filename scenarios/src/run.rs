@@ -258,8 +258,9 @@ impl<'a, D: Door> Run<'a, D> {
 
     /// Whether an answer belongs to the next line, in which the patience ends that nobody could hold.
     fn is_early(&self, step: &Step, next: Option<&Step>, caller: &Caller) -> bool {
-        let next_is_its_end = next.is_some_and(|next| next.is_lost_patience() && next.caller == *caller);
-        !self.door.is_exact() && next_is_its_end && step.begins_wait_of(caller)
+        let is_of = |next: &Step| next.caller == *caller || next.others.iter().any(|other| other.caller == *caller);
+        let is_of_its_end = |next: &Step| next.is_lost_patience() && step.begins_wait_of(&next.caller) && is_of(next);
+        !self.door.is_exact() && next.is_some_and(is_of_its_end)
     }
 
     fn shown(&self, answered: &Answered) -> String {

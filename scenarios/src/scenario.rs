@@ -106,9 +106,9 @@ impl Scenario {
     /// Whether somebody closes in it, or is told by name.
     #[must_use]
     pub fn needs_goodbyes(&self) -> bool {
-        self.steps.iter().any(|step| {
-            matches!(step.action, Action::Closes) || step.answers().any(|answer| answer.names_a_client())
-        })
+        self.steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Closes) || step.answers().any(|answer| answer.names_a_client()))
     }
 
     /// The ops that are called in it.
