@@ -21,6 +21,12 @@ pub trait Door {
     /// such doors.
     fn is_exact(&self) -> bool;
 
+    /// Whether its sessions say who they are, and goodbye. Scenarios in which somebody closes, or is told by name, are run
+    /// only through such doors.
+    fn has_goodbyes(&self) -> bool {
+        true
+    }
+
     /// Makes the object of another scenario, and forgets that of the last one. The scenario may expect the refusal.
     fn begin(&mut self, setup: &Setup<'_>) -> Result<Result<(), Refusal>, String>;
 

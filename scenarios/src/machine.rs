@@ -172,7 +172,9 @@ impl World {
             return Err(format!("the machine does not know whether the call of {caller} waited"));
         }
         let is_answered = turn.woken.iter().any(|woken| woken.call == call);
-        if is_answered != waits {
+        // Who must have something before it is answered goes on waiting when its patience is over.
+        let must_be_answered = waits && why == Withdrawal::Cancelled;
+        if must_be_answered && !is_answered {
             return Err(format!("the call of {caller}, which was withdrawn, was not answered in the same turn"));
         }
         self.woken(turn)
@@ -254,8 +256,9 @@ impl World {
         Ok(())
     }
 
-    /// That the machine says of those who wait what it answered.
+    /// That the machine is as its kind says that it always is, and says of those who wait what it answered.
     fn check(&self) -> Result<(), String> {
+        self.object.check_invariants();
         let mut shown = BTreeSet::new();
         self.object.visit_waiting(&mut |call| {
             shown.insert(call);

@@ -182,7 +182,7 @@ fn answer(
         (Some(Expected { what: What::Waits, .. }), Action::Call(op, _)) if !op.waits => {
             Err(format!("{op} never waits: its method has not the option `waits`"))
         }
-        (Some(Expected { what: What::Waits, .. }), Action::Call(..)) => Ok(answer),
+        (Some(Expected { what: What::Waits, .. }), Action::Call(..) | Action::LosesPatience) => Ok(answer),
         (Some(Expected { what: What::Waits, .. }), _) => Err("only a call waits".into()),
         (Some(Expected { what: What::Nothing, .. }), Action::Withdraws | Action::LosesPatience) => Ok(answer),
         (Some(Expected { what: What::Nothing, .. }), _) => {

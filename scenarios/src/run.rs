@@ -16,6 +16,8 @@ pub enum Outcome {
     Passed,
     /// It was not run: it needs an exact door, and this is none.
     NeedsExactDoor,
+    /// It was not run: it needs sessions that say who they are and goodbye, and those of this door do not.
+    NeedsGoodbyes,
 }
 
 /// Where and how a scenario did not come out as it says.
@@ -40,6 +42,9 @@ impl Scenario {
     pub fn run(&self, door: &mut impl Door) -> Result<Outcome, Failure> {
         if self.is_exact() && !door.is_exact() {
             return Ok(Outcome::NeedsExactDoor);
+        }
+        if self.needs_goodbyes() && !door.has_goodbyes() {
+            return Ok(Outcome::NeedsGoodbyes);
         }
         let name = door.name();
         let mut run = Run::new(self, door);
@@ -253,8 +258,9 @@ impl<'a, D: Door> Run<'a, D> {
 
     /// Whether an answer belongs to the next line, in which the patience ends that nobody could hold.
     fn is_early(&self, step: &Step, next: Option<&Step>, caller: &Caller) -> bool {
-        let next_is_its_end = next.is_some_and(|next| next.is_lost_patience() && next.caller == *caller);
-        !self.door.is_exact() && next_is_its_end && step.begins_wait_of(caller)
+        let is_of = |next: &Step| next.caller == *caller || next.others.iter().any(|other| other.caller == *caller);
+        let is_of_its_end = |next: &Step| next.is_lost_patience() && step.begins_wait_of(&next.caller) && is_of(next);
+        !self.door.is_exact() && next.is_some_and(is_of_its_end)
     }
 
     fn shown(&self, answered: &Answered) -> String {

@@ -94,15 +94,21 @@ impl Scenario {
     /// Where patience is lost in the line after the one in which the call began to wait, it does not matter when.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        let holds_back = |step: &Step| {
-            let answers = step.answer.iter().chain(step.others.iter().map(|other| &other.answer));
-            answers.into_iter().any(|answer| answer.is_held)
-        };
+        let holds_back = |step: &Step| step.answers().any(|answer| answer.is_held);
         let late = self.steps.iter().enumerate().any(|(at, step)| {
             let before = at.checked_sub(1).map(|before| &self.steps[before]);
-            step.is_lost_patience() && !before.is_some_and(|before| before.begins_wait_of(&step.caller))
+            let is_seen = !step.is_answered_with_waiting() && before.is_some_and(|it| it.begins_wait_of(&step.caller));
+            step.is_lost_patience() && !is_seen
         });
         late || self.steps.iter().any(holds_back)
+    }
+
+    /// Whether somebody closes in it, or is told by name.
+    #[must_use]
+    pub fn needs_goodbyes(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Closes) || step.answers().any(|answer| answer.names_a_client()))
     }
 
     /// The ops that are called in it.
@@ -127,10 +133,26 @@ impl Step {
         matches!(self.action, Action::LosesPatience)
     }
 
+    /// All that is to come of it.
+    fn answers(&self) -> impl Iterator<Item = &Expected> {
+        self.answer.iter().chain(self.others.iter().map(|other| &other.answer))
+    }
+
     /// Whether it is a call that begins to wait under this name.
     pub(crate) fn begins_wait_of(&self, caller: &Caller) -> bool {
-        let waits = self.answer.as_ref().is_some_and(|answer| matches!(answer.what, What::Waits));
-        waits && self.caller == *caller
+        matches!(self.action, Action::Call(..)) && self.is_answered_with_waiting() && self.caller == *caller
+    }
+
+    /// Whether no answer comes of it to its caller, who waits.
+    fn is_answered_with_waiting(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| matches!(answer.what, What::Waits))
+    }
+}
+
+impl Expected {
+    fn names_a_client(&self) -> bool {
+        let paths = ["abandoned.name", "broken_by.name"];
+        matches!(&self.what, What::Done(Some(response), _) if paths.iter().any(|path| response.has_field(path)))
     }
 }
 

@@ -52,6 +52,11 @@ impl Template {
         Ok(Self { message, variables, fields })
     }
 
+    /// Whether a field stands in it, by its path.
+    pub(crate) fn has_field(&self, path: &str) -> bool {
+        self.fields.named.contains(path)
+    }
+
     /// That nothing stands in it that only an answer may have.
     pub(crate) fn must_be_plain(&self) -> Result<(), String> {
         if !self.fields.open.is_empty() || self.variables.iter().any(|variable| !variable.bounds.is_empty()) {

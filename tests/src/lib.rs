@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
 
 mod cutter;
+mod doors;
 pub mod http2;
 mod manager;
 mod mutate;
@@ -25,6 +26,7 @@ mod wait;
 mod witness;
 
 pub use cutter::{Cut, Cutter, Part, Until};
+pub use doors::{ManagerDoor, Way};
 pub use manager::{Manager, Setup};
 pub use mutate::fuzz;
 pub use process::Process;

@@ -279,6 +279,11 @@ impl Stream {
         self.hello_as(0, Hello { resumable: true, ..Hello::default() }).await.unwrap()
     }
 
+    /// Says Hello under a name, and that the session may be resumed, and waits for Welcome.
+    pub async fn hello_named(&mut self, name: &str) -> Welcome {
+        self.hello_as(0, Hello { name: name.to_owned(), resumable: true, ..Hello::default() }).await.unwrap()
+    }
+
     /// Resumes a session of which this many replies have come, and waits for Welcome. Calls go on after those that the
     /// manager has.
     pub async fn resume(&mut self, welcome: &Welcome, received: u64) -> Result<Welcome, Ended> {
@@ -290,7 +295,8 @@ impl Stream {
     }
 
     async fn hello_as(&mut self, received: u64, hello: Hello) -> Result<Welcome, Ended> {
-        let hello = Hello { protocol: PROTOCOL, name: "raw".to_owned(), ..hello };
+        let name = if hello.name.is_empty() { "raw".to_owned() } else { hello.name };
+        let hello = Hello { protocol: PROTOCOL, name, ..hello };
         self.say(received, Some(client_frame::Frame::Hello(hello))).await;
         match self.next().await? {
             server_frame::Frame::Welcome(welcome) => Ok(welcome),

@@ -120,11 +120,7 @@ impl Calls {
     /// Answers one call that waited, or ends its wait. Whether there was one.
     fn poll_waiting(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> bool {
         if let Some(session) = session.get() {
-            while let Some(answered) = session.waiting().next_unary_answer() {
-                if let Some(letter) = self.letters.remove(&answered.number) {
-                    letter.put(answered);
-                }
-            }
+            self.hand_out(session);
         }
         let Poll::Ready(Some(WaitOver { mut call, grant, why })) = Pin::new(&mut self.waiting).poll_next(cx) else {
             return false;
@@ -144,14 +140,29 @@ impl Calls {
                 let answer = session.put_unary_answer(answered, &mut response);
                 self.respond(session, call, answer, response);
             }
-            Over::Gone => session.cancel_unary(&grant),
+            Over::Gone => self.cancel(session, &grant),
             Over::Late => {
-                session.cancel_unary(&grant);
+                self.cancel(session, &grant);
                 let problem = "the deadline passed while the call waited: it was withdrawn, and granted nothing";
                 refuse(&mut call.respond, Status::deadline_exceeded(problem));
             }
         }
         true
+    }
+
+    /// Hands the answers that have come to the calls that wait for them.
+    fn hand_out(&mut self, session: &Session) {
+        while let Some(answered) = session.waiting().next_unary_answer() {
+            if let Some(letter) = self.letters.remove(&answered.number) {
+                letter.put(answered);
+            }
+        }
+    }
+
+    /// Withdraws a call. Nobody is left to take its answer, which would keep its object until the next one comes.
+    fn cancel(&mut self, session: &Session, grant: &Grant) {
+        session.cancel_unary(grant);
+        self.hand_out(session);
     }
 
     /// Refuses every call whose request is not whole, and those that wait.
@@ -300,7 +311,8 @@ impl Future for WaitingCall {
         let answered = this.letter.answered.lock().take();
         let why = if let Some(answered) = answered {
             Over::Answered(answered)
-        } else if call.respond.poll_reset(cx).is_ready() {
+        } else if let Poll::Ready(Ok(_)) = call.respond.poll_reset(cx) {
+            // An error is the end of the connection. With it ends the session, which was lost: nobody has withdrawn this.
             Over::Gone
         } else if this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
             Over::Late
