@@ -490,11 +490,8 @@ impl Calls {
         woken: &mut Vec<Waker>,
     ) -> Result<(), String> {
         self.received += 1;
-        self.in_flight = self.in_flight.saturating_sub(1);
         let pending = self.pending.get_mut(sequence);
-        if pending.as_ref().is_some_and(|pending| pending.waits()) {
-            self.waiting = self.waiting.saturating_sub(1);
-        }
+        let waited = pending.as_ref().is_some_and(|pending| pending.waits());
         match pending {
             Some(Pending::Abandoned { waits }) => {
                 self.unattended = self.unattended.saturating_sub(u32::from(!*waits));
@@ -518,6 +515,9 @@ impl Calls {
                 }
             }
         }
+        // Only now: what answers no open call ends the session, and is not counted.
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.waiting = self.waiting.saturating_sub(u32::from(waited));
         // One reply makes room for one call.
         woken.extend(self.call_next());
         Ok(())
@@ -797,7 +797,7 @@ fn too_many_wait(limit: u32) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_proto::DictLenRequest;
+    use holdfast_proto::{DictLenRequest, LockAcquireRequest};
 
     use super::super::Body;
     use super::*;
@@ -834,6 +834,28 @@ mod tests {
         let mut calls = calls();
         ask(&mut calls, Patience::For(Duration::from_secs(3600)));
         assert!(calls.deadline().is_some());
+    }
+
+    #[test]
+    fn an_answer_to_what_was_answered_is_a_fault_and_is_not_counted() {
+        let mut calls = Calls::new(&Welcome {
+            calls_in_flight: 1000,
+            waiting_calls: 10,
+            frame_bytes: 1 << 20,
+            ..Welcome::default()
+        });
+        let request = LockAcquireRequest::default();
+        let mut acquire =
+            || calls.ask(&mut Vec::new(), None, Patience::Endless, None, true, |writer| writer.call(1, 0, &request));
+        for _ in 0..2 {
+            assert!(acquire().is_ok(), "there is room");
+        }
+        let refused = || Err(Refusal::new(Reason::Withdrawn, ""));
+        calls.answer(1, refused(), &mut Vec::new()).expect("it waits");
+        for _ in 0..2 {
+            calls.answer(1, refused(), &mut Vec::new()).expect_err("it was answered");
+        }
+        assert_eq!((calls.in_flight, calls.waiting, calls.attended()), (1, 1, 0));
     }
 
     #[test]
