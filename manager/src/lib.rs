@@ -15,6 +15,8 @@ mod engine;
 mod epoch;
 mod file_limit;
 mod health;
+#[cfg(feature = "history")]
+pub mod history;
 mod limits;
 mod network;
 mod private;

@@ -226,6 +226,23 @@ impl Writer<'_> {
         self.kept.push(reference.clone());
     }
 
+    /// The number that the call will have.
+    #[cfg(feature = "testing")]
+    pub(crate) fn number(&self) -> u64 {
+        self.calls.sequence + 1
+    }
+
+    /// Writes a call of any op, whose request is encoded already.
+    #[cfg(feature = "testing")]
+    pub(crate) fn call_any(self, handle: u32, fence: u64, op: u32, waits: bool, request: &[u8]) {
+        let Calls { outbox, received, sequence, .. } = self.calls;
+        *self.op = "an op of a test";
+        *self.waits = if waits { handle } else { 0 };
+        let call = Call { sequence: *sequence + 1, handle, op, request: request.to_vec().into(), fence };
+        let frame = ClientFrame { received: *received, frame: Some(client_frame::Frame::Call(call)) };
+        frame::put_client(outbox, &frame);
+    }
+
     /// Writes the call of this exchange, with a fence unless that is 0.
     pub(crate) fn call<R: Request>(self, handle: u32, fence: u64, request: &R) -> Result<()> {
         let calls = self.calls;
