@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
 
 mod cutter;
+pub mod history;
 pub mod http2;
 mod manager;
 mod mutate;
@@ -24,7 +25,7 @@ mod tls;
 mod wait;
 mod witness;
 
-pub use cutter::{Cut, Cutter};
+pub use cutter::{Cut, Cutter, Weather};
 pub use manager::{Manager, Setup};
 pub use mutate::fuzz;
 pub use process::Process;
