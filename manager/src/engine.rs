@@ -1,15 +1,24 @@
 //! When an input is ordered, applied, and its answer released.
 
+#[cfg(feature = "history")]
+use std::fs::File;
 use std::sync::Arc;
+#[cfg(feature = "history")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use holdfast_objects::catalog::{AnyObject, AnyOp, AnyReply};
+use holdfast_objects::mutant::{Mutant, mutant};
 use holdfast_objects::{Answer, CallId, Client, Creation, Ended, Room, SessionId, Turn, Waiters, Withdrawal};
 use holdfast_proto::datum::Reference;
+#[cfg(feature = "history")]
+use holdfast_proto::datum::Target as _;
 use holdfast_proto::{Reason, Refusal};
 use uuid::Uuid;
 
+#[cfg(feature = "history")]
+use crate::history::{History, Input};
 use crate::limits::Limits;
 use crate::reclaim::Reclaim;
 use crate::slot::Slot;
@@ -29,12 +38,23 @@ pub(crate) struct Engine {
     reclaim: Arc<Reclaim>,
     waits: Arc<Waits>,
     limits: Arc<Limits>,
+    #[cfg(feature = "history")]
+    history: OnceLock<History>,
 }
 
 impl Engine {
     pub(crate) fn new(limits: Arc<Limits>, epoch: u16) -> Self {
         let waits = Arc::new(Waits::new(limits.clone()));
-        Self { index: AtomicU64::new(0), epoch, usage: Arc::default(), reclaim: Arc::default(), waits, limits }
+        Self {
+            index: AtomicU64::new(0),
+            epoch,
+            usage: Arc::default(),
+            reclaim: Arc::default(),
+            waits,
+            limits,
+            #[cfg(feature = "history")]
+            history: OnceLock::new(),
+        }
     }
 
     /// The calls that wait.
@@ -45,6 +65,7 @@ impl Engine {
     /// The fence of what is granted at an index: it rises with the index, and from one life of the manager to the next.
     pub(crate) fn fence(&self, index: u64) -> u64 {
         // 48 bits are nine years of a million inputs a second.
+        let index = if mutant(Mutant::FenceDoesNotRise) { 1 } else { index };
         (u64::from(self.epoch) << 48).saturating_add(index)
     }
 
@@ -69,6 +90,10 @@ impl Engine {
                     Arc::new(Slot::new(id, object, self.usage.clone(), self.reclaim.clone(), self.waits.clone()));
                 if refers {
                     slot.will_refer();
+                }
+                #[cfg(feature = "history")]
+                if let Some(history) = self.history.get() {
+                    history.note_made(slot.object(), kind, spec, self.limits.page_bytes);
                 }
                 Ok(slot)
             }
@@ -96,13 +121,32 @@ impl Engine {
         (id.into_uuid(), u64::from_ne_bytes(seed.try_into().expect("eight bytes")))
     }
 
+    /// Writes every input that is applied from now on into a file.
+    #[cfg(feature = "history")]
+    pub(crate) fn record_history(&self, file: File) {
+        // Who asks twice keeps the first file.
+        let _ = self.history.set(History::new(file));
+    }
+
+    /// Writes what is left of the history.
+    #[cfg(feature = "history")]
+    pub(crate) fn flush_history(&self) {
+        if let Some(history) = self.history.get() {
+            history.flush();
+        }
+    }
+
     /// One call on one object. The index is 0 if the call was refused before it was ordered. A call that waits is answered
     /// through `waiting`.
     pub(crate) fn apply(&self, slot: &Arc<Slot>, waiting: &Waiting, asked: Asked) -> (u64, Answer<AnyReply>) {
         let Asked { number, fence, op } = asked;
         let applied = slot.enter_fenced(fence, |object| {
             let mut turn = self.turn(waiting.call(number), self.waits.room(waiting), object);
+            #[cfg(feature = "history")]
+            let call = self.history.get().map(|_| Input::call(&op, fence));
             let answer = object.apply(op, &mut turn);
+            #[cfg(feature = "history")]
+            self.note(slot, &turn, call, Some(&answer));
             if let Answer::Wait(patience) = answer {
                 self.waits.begin(waiting, number, slot, patience);
             }
@@ -125,24 +169,24 @@ impl Engine {
 
     /// A call is not to wait any longer. Whether it waited.
     pub(crate) fn withdraw(&self, slot: &Slot, call: CallId, why: Withdrawal) -> bool {
-        self.input(slot, call, None, |object, turn| object.withdraw(call, why, turn)).unwrap_or_default()
+        self.input(slot, call, None, NoCall::Withdraw(why)).unwrap_or_default()
     }
 
     /// Nobody will have the answer to a call.
     pub(crate) fn undo(&self, slot: &Slot, call: CallId) {
-        let _ = self.input(slot, call, None, |object, turn| object.undo(call, turn));
+        let _ = self.input(slot, call, None, NoCall::Undo);
     }
 
     /// The caller has the answer to a call.
     pub(crate) fn acknowledge(&self, slot: &Slot, call: CallId) {
-        let _ = self.input(slot, call, None, |object, turn| object.acknowledge(call, turn));
+        let _ = self.input(slot, call, None, NoCall::Acknowledge);
     }
 
     /// The end of a session, for one object that it used.
     pub(crate) fn leave(&self, slot: &Slot, session: SessionId, how: Ended, client: &Arc<Client>) {
         let call = CallId { session, number: 0 };
         // A poisoned or deleted object holds nothing for anyone.
-        let _ = self.input(slot, call, Some(client), |object, turn| object.leave(session, how, turn));
+        let _ = self.input(slot, call, Some(client), NoCall::Leave(how));
     }
 
     /// Ends the waits whose time is over, as long as it is polled.
@@ -153,22 +197,26 @@ impl Engine {
         self.waits.run(expire).await;
     }
 
-    /// An input that is no call.
-    fn input<R>(
-        &self,
-        slot: &Slot,
-        call: CallId,
-        client: Option<&Arc<Client>>,
-        apply: impl FnOnce(&mut AnyObject, &mut Turn) -> R,
-    ) -> Result<R, Refusal> {
-        let (index, result, woken) = slot.enter(|object| {
+    /// An input that is no call. Whether it ended a wait.
+    fn input(&self, slot: &Slot, call: CallId, client: Option<&Arc<Client>>, input: NoCall) -> Result<bool, Refusal> {
+        let (index, waited, woken) = slot.enter(|object| {
             let mut turn = self.turn(call, Waiters::ANY, object);
             turn.client = client.cloned();
-            let result = apply(object, &mut turn);
-            (turn.index, result, turn.woken)
+            let waited = input.apply(object, &mut turn);
+            #[cfg(feature = "history")]
+            self.note(slot, &turn, self.history.get().map(|_| Input::no_call(input, waited, client)), None);
+            (turn.index, waited, turn.woken)
         })?;
         self.waits.answer(index, woken);
-        Ok(result)
+        Ok(waited)
+    }
+
+    /// Writes an input into the history, if there is one. To be called in its turn, while the slot is locked.
+    #[cfg(feature = "history")]
+    fn note(&self, slot: &Slot, turn: &Turn, input: Option<Input>, answer: Option<&Answer<AnyReply>>) {
+        if let (Some(history), Some(input)) = (self.history.get(), input) {
+            history.note(slot.object(), turn, input, answer);
+        }
     }
 
     /// What all objects take.
@@ -189,6 +237,32 @@ impl Engine {
         let of_object = self.limits.object_bytes.saturating_sub(bytes);
         let of_all = self.limits.total_bytes.saturating_sub(self.usage.bytes());
         if of_object <= of_all { Room::new(of_object, "object_bytes") } else { Room::new(of_all, "total_bytes") }
+    }
+}
+
+/// An input that is no call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NoCall {
+    Withdraw(Withdrawal),
+    Undo,
+    Acknowledge,
+    /// The end of a session.
+    Leave(Ended),
+}
+
+impl NoCall {
+    /// Whether it ended a wait.
+    fn apply(self, object: &mut AnyObject, turn: &mut Turn) -> bool {
+        let call = turn.call;
+        match self {
+            Self::Withdraw(why) => return object.withdraw(call, why, turn),
+            Self::Undo if mutant(Mutant::UndoIgnored) => {}
+            Self::Undo => object.undo(call, turn),
+            Self::Acknowledge if mutant(Mutant::AcknowledgeLost) => {}
+            Self::Acknowledge => object.acknowledge(call, turn),
+            Self::Leave(how) => object.leave(call.session, how, turn),
+        }
+        false
     }
 }
 

@@ -16,6 +16,8 @@ mod epoch;
 mod file_limit;
 mod health;
 mod heap;
+#[cfg(feature = "history")]
+pub mod history;
 mod limits;
 mod network;
 mod private;

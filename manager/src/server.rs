@@ -157,6 +157,13 @@ impl Server {
         Ok(Self { listeners, addresses, shared: Arc::new(shared), threads, drain })
     }
 
+    /// Writes every input that is applied to an object from now on into a file: see [`history`](crate::history). It is whole
+    /// when [`run`](Self::run) has returned.
+    #[cfg(feature = "history")]
+    pub fn record_history(&self, file: std::fs::File) {
+        self.shared.store.engine.record_history(file);
+    }
+
     /// Where clients reach it, in the order in which the addresses were given. A port 0 has become the port that was
     /// chosen.
     #[must_use]
@@ -219,6 +226,8 @@ impl Server {
         let drained = tokio::time::timeout(self.drain, tracker.wait()).await;
         // What is left on the other threads is dropped with their runtimes.
         ended.cancel();
+        #[cfg(feature = "history")]
+        self.shared.store.engine.flush_history();
         Ok(if drained.is_ok() { Stopped::Drained } else { Stopped::Cut })
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use holdfast_objects::catalog::{self, AnyOp, AnyReply};
+use holdfast_objects::mutant::{Mutant, mutant};
 use holdfast_objects::{Answer, Client, Ended, SessionId, Withdrawal};
 use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame};
@@ -481,7 +482,7 @@ impl Session {
         let call = self.waiting.call(request.call & !UNARY);
         let engine = &self.store.engine;
         let withdrawn = engine.withdraw(slot, call, Withdrawal::Cancelled);
-        if request.undo && !withdrawn {
+        if request.undo && !withdrawn && !mutant(Mutant::WithdrawKeepsTheGrant) {
             engine.undo(slot, call);
         }
         Ok(WithdrawResponse { withdrawn })
@@ -510,7 +511,9 @@ impl Session {
             if self.delivered.get(&place) == Some(&key) {
                 self.delivered.remove(&place);
             }
-            self.keep_involved(slot);
+            if !mutant(Mutant::LeaveNotToldAfterClose) {
+                self.keep_involved(slot);
+            }
         }
         Ok(())
     }

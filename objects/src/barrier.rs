@@ -12,6 +12,7 @@ use holdfast_proto::{
     BreakCause, Reason, Refusal,
 };
 
+use crate::mutant::{Mutant, mutant};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, CallState, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
@@ -103,6 +104,9 @@ impl Object for Barrier {
     }
 
     fn leave(&mut self, session: SessionId, how: Ended, turn: &mut Turn) {
+        if mutant(Mutant::BarrierCountsTheDead) {
+            return;
+        }
         if !self.waiting.remove_session(session).is_empty() {
             let cause = match how {
                 Ended::Lost => BreakCause::Loss,

@@ -8,6 +8,7 @@ use holdfast_proto::{
     EventClearResponse, EventIsSetResponse, EventSetResponse, EventWaitRequest, EventWaitResponse, Reason, Refusal,
 };
 
+use crate::mutant::{Mutant, mutant};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, CallState, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
@@ -111,6 +112,9 @@ impl Object for Event {
 impl Event {
     fn set(&mut self, turn: &mut Turn) {
         self.set = true;
+        if mutant(Mutant::ClearSwallowsSet) {
+            return;
+        }
         while let Some((call, ())) = self.waiting.pop() {
             turn.wake(call, reply(true));
         }

@@ -25,6 +25,7 @@ mod key;
 pub mod latch;
 pub mod list;
 pub mod lock;
+pub mod mutant;
 pub mod namespace;
 mod number;
 mod object;

@@ -17,6 +17,7 @@ use holdfast_proto::{
 };
 
 use crate::holding::{self, Fate, Policy};
+use crate::mutant::{Mutant, mutant};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
@@ -347,10 +348,15 @@ impl Lock {
 
     /// The calls of a session do not wait any more. Returns the notifies of which it has not heard.
     fn remove_waiters(&mut self, session: SessionId) -> Vec<Arc<str>> {
-        self.conditions.remove_session(session);
+        if !mutant(Mutant::NotifyEatenByTheDead) {
+            self.conditions.remove_session(session);
+        }
         let mut unheard = Vec::new();
         while let Some((&call, _)) = self.unread.range(session.calls()).next() {
             unheard.extend(self.unread.remove(&call));
+        }
+        if mutant(Mutant::GrantToTheDead) {
+            return unheard;
         }
         let gone = self.waiting.remove_session(session);
         unheard.extend(gone.into_iter().filter_map(|(_, waiter)| waiter.notified_on()));

@@ -28,6 +28,7 @@ pub use self::state::{DeadState, DeliveryState, GetterState, JoinerState, Putter
 use self::store::Store;
 use crate::holding::{Fate, Policy};
 use crate::key::Equality;
+use crate::mutant::{Mutant, mutant};
 use crate::page::Page;
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
@@ -550,6 +551,7 @@ impl Queue {
             self.free(item.bytes(), turn);
             self.finish(1, turn);
         } else {
+            self.unfinished += u64::from(mutant(Mutant::JoinMiscounts));
             self.stored.put_back(item);
         }
     }

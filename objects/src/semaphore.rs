@@ -17,6 +17,7 @@ use holdfast_proto::{
 
 use self::grants::{Grant, GrantId, Grants, of, with};
 use crate::holding::{self, Fate, Policy};
+use crate::mutant::{Mutant, mutant};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, CallState, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
@@ -218,7 +219,7 @@ impl Object for Semaphore {
         if fate == Fate::Keep {
             self.grants.keep(session);
         } else if let Some((permits, fence)) = self.grants.take_session(session) {
-            self.free += permits;
+            self.free += permits + u64::from(mutant(Mutant::SemaphoreOffByOne));
             match fate {
                 Fate::Release | Fate::Keep => {}
                 Fate::Abandon => self.abandoned.push_back(holding::abandoned(fence, turn)),

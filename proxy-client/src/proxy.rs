@@ -4,6 +4,8 @@
 //! is a [`Call`](crate::Call), a future of its result, and those in [`blocking`](crate::blocking) for programs without a
 //! runtime, where a call returns its result.
 
+#[cfg(feature = "testing")]
+pub mod anything;
 mod array;
 mod barrier;
 mod dict;

@@ -53,6 +53,9 @@ pub(crate) struct Peer {
     pub(crate) incarnation: [u8; 16],
     /// Whether this program started it.
     pub(crate) is_own: bool,
+    /// The id of the session.
+    #[cfg(feature = "testing")]
+    pub(crate) session: Vec<u8>,
 }
 
 /// The answer to one call.

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, Weak};
 use std::thread;
+use std::time::Duration;
 
 use holdfast::Address;
 
@@ -51,6 +53,18 @@ pub enum Until {
     Frame(u64, Part),
 }
 
+/// How it is on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weather {
+    /// What comes passes.
+    #[default]
+    Clear,
+    /// What comes passes so much later.
+    Late(Duration),
+    /// Nothing passes, and nobody is told.
+    Still,
+}
+
 /// Passes connections on to a manager, and cuts each where it is told to.
 #[derive(Debug)]
 pub struct Cutter {
@@ -68,6 +82,10 @@ struct Shared {
     /// What has passed on the connection that was made last.
     up: AtomicU64,
     down: AtomicU64,
+    weather: Mutex<Weather>,
+    weather_changes: Condvar,
+    /// Both ends of each connection.
+    sockets: Mutex<Vec<Weak<TcpStream>>>,
 }
 
 impl Cutter {
@@ -117,12 +135,17 @@ impl Cutter {
                 shared.up.store(0, Ordering::SeqCst);
                 shared.down.store(0, Ordering::SeqCst);
                 let (client, manager) = (Arc::new(client), Arc::new(manager));
+                {
+                    let mut sockets = shared.sockets.lock().unwrap();
+                    sockets.retain(|socket| socket.strong_count() > 0);
+                    sockets.extend([Arc::downgrade(&client), Arc::downgrade(&manager)]);
+                }
                 for (from, to, until, is_up) in [(&client, &manager, up, true), (&manager, &client, down, false)] {
                     from.set_nodelay(true).unwrap();
                     let (from, to, shared) = (from.clone(), to.clone(), shared.clone());
                     thread::spawn(move || {
                         let passed = if is_up { &shared.up } else { &shared.down };
-                        if pass(&from, &to, Meter::new(until, is_up), passed) {
+                        if pass(&from, &to, Meter::new(until, is_up), passed, || shared.wait_for_weather()) {
                             shared.cuts.fetch_add(1, Ordering::SeqCst);
                         }
                     });
@@ -143,6 +166,22 @@ impl Cutter {
         self.shared.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Changes how it is on the way, for all connections.
+    pub fn set_weather(&self, weather: Weather) {
+        *self.shared.weather.lock().unwrap() = weather;
+        self.shared.weather_changes.notify_all();
+    }
+
+    /// Cuts all connections that there are. Whether there was one.
+    pub fn cut_all(&self) -> bool {
+        let sockets = std::mem::take(&mut *self.shared.sockets.lock().unwrap());
+        let mut found = false;
+        for socket in sockets.iter().filter_map(Weak::upgrade) {
+            found |= socket.shutdown(Shutdown::Both).is_ok();
+        }
+        found
+    }
+
     /// How many connections were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
@@ -156,9 +195,22 @@ impl Cutter {
     }
 }
 
+impl Shared {
+    /// Waits until the weather lets pass what has come.
+    fn wait_for_weather(&self) {
+        let is_still = |weather: &mut Weather| *weather == Weather::Still && !self.over.load(Ordering::SeqCst);
+        let weather = self.weather_changes.wait_while(self.weather.lock().unwrap(), is_still).unwrap();
+        let weather = *weather;
+        if let Weather::Late(delay) = weather {
+            thread::sleep(delay);
+        }
+    }
+}
+
 impl Drop for Cutter {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
+        self.shared.weather_changes.notify_all();
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -236,7 +288,13 @@ impl Meter {
 }
 
 /// Passes on what the meter lets pass, and cuts both connections then. Whether it did.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, mut meter: Meter, passed: &AtomicU64) -> bool {
+fn pass(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    mut meter: Meter,
+    passed: &AtomicU64,
+    wait_for_weather: impl Fn(),
+) -> bool {
     let mut buffer = vec![0; 16 << 10];
     let is_cut = loop {
         if meter.is_reached() {
@@ -244,6 +302,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, mut meter: Meter, passed: &Ato
         }
         match from.read(&mut buffer) {
             Ok(read @ 1..) => {
+                wait_for_weather();
                 let passing = meter.take(&buffer[..read]);
                 if to.write_all(&buffer[..passing]).is_err() {
                     break false;

@@ -12,6 +12,7 @@
 
 mod cutter;
 mod doors;
+pub mod history;
 pub mod http2;
 mod manager;
 mod mutate;
@@ -25,7 +26,7 @@ mod tls;
 mod wait;
 mod witness;
 
-pub use cutter::{Cut, Cutter, Part, Until};
+pub use cutter::{Cut, Cutter, Part, Until, Weather};
 pub use doors::{ManagerDoor, Way};
 pub use manager::{Manager, Setup};
 pub use mutate::fuzz;

@@ -11,9 +11,10 @@ use holdfast::blocking::{Dict, List, Manager, Queue, WorkQueue};
 use holdfast::{Options, QueueOptions};
 use holdfast_manager::settings::Settings;
 use holdfast_manager::{Certificate, Config, Limits, Listen, Network, Server};
+use holdfast_objects::mutant::{self, Mutant};
 use holdfast_objects::testing::Source;
 use holdfast_proto::place::{Address, create_authkey_file, default_address};
-use holdfast_tests::{PATIENCE, until_async};
+use holdfast_tests::{PATIENCE, history, until_async};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +25,12 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["serve", folder, listen, ref limits @ ..] => serve(folder.into(), listen, limits),
+        ["history", seed, clients, actors, client, life, log] => {
+            let number = |text: &str| text.parse::<u64>().unwrap();
+            let (seed, clients, actors) = (number(seed), number(clients), number(actors));
+            let plan = history::Plan { seed, clients, actors, calls: 0, faults: 0 };
+            history::run_client(plan, number(client), number(life), Path::new(log));
+        }
         ["add", name, count] => add(name, count.parse().unwrap()),
         ["hold", objects] => hold(objects.parse().unwrap()),
         ["lock", name] => lock(name),
@@ -138,9 +145,14 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
         threads: 2,
         drain: Duration::from_secs(30),
     };
+    let mut history = None;
     for limit in limits {
         let (name, value) = limit.split_once('=').unwrap();
-        set(&mut config, name, value);
+        match name {
+            "history" => history = Some(std::fs::File::create_new(value).unwrap()),
+            "mutant" => mutant::choose(Mutant::ALL.iter().copied().find(|mutant| format!("{mutant:?}") == value)),
+            _ => set(&mut config, name, value),
+        }
     }
     let runtime = holdfast_manager::runtime().unwrap();
     runtime.block_on(async {
@@ -151,6 +163,9 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
             let _ = over.send(());
         });
         let server = Server::bind(config).unwrap();
+        if let Some(history) = history {
+            server.record_history(history);
+        }
         server.addresses().iter().for_each(say);
         let stop = async {
             tokio::select! {

@@ -39,6 +39,16 @@ impl Process {
         self.lines.lock().unwrap().recv_timeout(PATIENCE).expect("the process was to print a line")
     }
 
+    /// The next line that it has printed, if it has.
+    pub fn line_if_any(&self) -> Option<String> {
+        self.lines.lock().unwrap().try_recv().ok()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Gives it a line.
     pub fn say(&mut self, line: &str) {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();

@@ -9,6 +9,7 @@ use holdfast_proto::{
 };
 
 use super::{Claim, Lock, Waiter};
+use crate::mutant::{Mutant, mutant};
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, Patience, SessionId, Turn};
 
@@ -122,6 +123,7 @@ impl Lock {
         check_name(&request.condition)?;
         let actor = request.actor;
         let depth = self.held_by(turn.call.session, request.fence, actor)?.releases_left();
+        let depth = if mutant(Mutant::DepthLostOverWait) { 1 } else { depth };
         if patience.is_none() && self.waiting.is_empty() {
             let grant = self.grant(turn.call, actor, depth, turn.fence);
             return Ok(Answer::Done(returned(false, grant.fence, grant.abandoned)));

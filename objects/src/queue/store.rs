@@ -10,6 +10,7 @@ use holdfast_proto::{QueueOrder, Reason, Refusal};
 
 use super::item::Item;
 use crate::key::Equality;
+use crate::mutant::{Mutant, mutant};
 use crate::order::Order;
 
 /// The items that can be taken.
@@ -146,6 +147,7 @@ impl Line {
     fn put_back(&mut self, item: Item) {
         let ends = self.fresh.front().zip(self.fresh.back()).map(|(first, last)| (first.sequence, last.sequence));
         match ends {
+            _ if mutant(Mutant::RequeueAtTheTail) => self.fresh.push_back(item),
             Some((first, _)) if item.sequence < first => self.fresh.push_front(item),
             Some((_, last)) if item.sequence < last => {
                 self.returned.insert(item.sequence, item);

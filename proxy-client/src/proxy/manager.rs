@@ -651,7 +651,13 @@ impl<M: Mode> Manager<M> {
         })
     }
 
-    fn open<P>(&self, name: &str, kind: u32, spec: Result<Bytes>, make: fn(Remote<M>) -> P) -> M::Renewing<Open<M, P>> {
+    pub(super) fn open<P>(
+        &self,
+        name: &str,
+        kind: u32,
+        spec: Result<Bytes>,
+        make: fn(Remote<M>) -> P,
+    ) -> M::Renewing<Open<M, P>> {
         self.run(spec.map(|spec| self.way_to(name, kind, spec)), make)
     }
 

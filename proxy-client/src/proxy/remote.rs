@@ -63,6 +63,13 @@ impl<M: Mode> Target for Handle<M> {
     }
 }
 
+#[cfg(feature = "testing")]
+impl<M: Mode> Handle<M> {
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+}
+
 impl<M: Mode> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("number", &self.number).finish_non_exhaustive()

@@ -226,6 +226,23 @@ impl Writer<'_> {
         self.kept.push(reference.clone());
     }
 
+    /// The number that the call will have.
+    #[cfg(feature = "testing")]
+    pub(crate) fn number(&self) -> u64 {
+        self.calls.sequence + 1
+    }
+
+    /// Writes a call of any op, whose request is encoded already.
+    #[cfg(feature = "testing")]
+    pub(crate) fn call_any(self, handle: u32, fence: u64, op: u32, waits: bool, request: &[u8]) {
+        let Calls { outbox, received, sequence, .. } = self.calls;
+        *self.op = "an op of a test";
+        *self.waits = if waits { handle } else { 0 };
+        let call = Call { sequence: *sequence + 1, handle, op, request: request.to_vec().into(), fence };
+        let frame = ClientFrame { received: *received, frame: Some(client_frame::Frame::Call(call)) };
+        frame::put_client(outbox, &frame);
+    }
+
     /// Writes the call of this exchange, with a fence unless that is 0. One that may wait is withdrawn if its caller gives up;
     /// so is one that is to be undone then.
     pub(crate) fn call<R: Request>(self, handle: u32, fence: u64, is_undone: bool, request: &R) -> Result<()> {
@@ -494,11 +511,8 @@ impl Calls {
         woken: &mut Vec<Waker>,
     ) -> Result<(), String> {
         self.received += 1;
-        self.in_flight = self.in_flight.saturating_sub(1);
         let pending = self.pending.get_mut(sequence);
-        if pending.as_ref().is_some_and(|pending| pending.waits()) {
-            self.waiting = self.waiting.saturating_sub(1);
-        }
+        let waited = pending.as_ref().is_some_and(|pending| pending.waits());
         match pending {
             Some(Pending::Abandoned { waits }) => {
                 self.unattended = self.unattended.saturating_sub(u32::from(!*waits));
@@ -522,6 +536,9 @@ impl Calls {
                 }
             }
         }
+        // Only now: what answers no open call ends the session, and is not counted.
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.waiting = self.waiting.saturating_sub(u32::from(waited));
         // One reply makes room for one call.
         woken.extend(self.call_next());
         Ok(())
@@ -801,7 +818,7 @@ fn too_many_wait(limit: u32) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_proto::DictLenRequest;
+    use holdfast_proto::{DictLenRequest, LockAcquireRequest};
 
     use super::super::Body;
     use super::*;
@@ -838,6 +855,28 @@ mod tests {
         let mut calls = calls();
         ask(&mut calls, Patience::For(Duration::from_secs(3600)));
         assert!(calls.deadline().is_some());
+    }
+
+    #[test]
+    fn an_answer_to_what_was_answered_is_a_fault_and_is_not_counted() {
+        let mut calls = Calls::new(&Welcome {
+            calls_in_flight: 1000,
+            waiting_calls: 10,
+            frame_bytes: 1 << 20,
+            ..Welcome::default()
+        });
+        let request = LockAcquireRequest::default();
+        let mut acquire =
+            || calls.ask(&mut Vec::new(), None, Patience::Endless, None, true, |writer| writer.call(1, 0, false, &request));
+        for _ in 0..2 {
+            assert!(acquire().is_ok(), "there is room");
+        }
+        let refused = || Err(Refusal::new(Reason::Withdrawn, ""));
+        calls.answer(1, refused(), &mut Vec::new()).expect("it waits");
+        for _ in 0..2 {
+            calls.answer(1, refused(), &mut Vec::new()).expect_err("it was answered");
+        }
+        assert_eq!((calls.in_flight, calls.waiting, calls.attended()), (1, 1, 0));
     }
 
     #[test]

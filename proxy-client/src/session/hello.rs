@@ -76,7 +76,13 @@ where
     if resumption.is_some() {
         wire.outbox = Outbox::keeping(Sent::new(0, usize::MAX));
     }
-    let peer = Arc::new(Peer { address: target.address.clone(), incarnation, is_own: target.is_own });
+    let peer = Arc::new(Peer {
+        address: target.address.clone(),
+        incarnation,
+        is_own: target.is_own,
+        #[cfg(feature = "testing")]
+        session: welcome.session.clone(),
+    });
     Ok(Begin { wire, calls: Calls::new(&welcome), peer, resumption })
 }
 
