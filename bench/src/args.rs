@@ -19,16 +19,21 @@ FIGURES
 PEERS
   redis-benchmark   HINCRBY and HGET (-c 1, -c 64, -P 256); RPUSH, LINDEX, SADD
                     and SISMEMBER (-c 1); LRANGE 0 -1
-  redis crate       the same commands through its synchronous connection
+  redis crate       the same commands through its synchronous connection; a
+                    lock of SET NX PX and a script that compares and deletes,
+                    asked for again after 0.5 to 1.5 ms, at random
   CPython           a multiprocessing SyncManager: `d[k]`; and
                     `d[k] = d[k] + 1`, counted as two calls; `for x in l`;
-                    `m.dict()`, dropped at once
+                    `m.dict()`, dropped at once; its Lock, Queue and Barrier
+  etcd              one member; its v3 lock through its JSON gateway, all locks
+                    with one lease
   raw echo          4-byte length and a body of 20 bytes, or of 1 MiB, sent
-                    back as it came; a tokio client and a blocking one
+                    back as it came, once or twice; a tokio client and a
+                    blocking one
 
-  All talk over Unix sockets in a private directory, but for the works that
-  are named after loopback. A peer that is not installed is left out, and its
-  cells show `-`.
+  All talk over Unix sockets in a private directory, but for etcd and the works
+  that are named after loopback. A peer that is not installed is left out, and
+  its cells show `-`.
 
 EXIT STATUS
   0    everything that could be measured was, whether or not the goals are met
@@ -54,8 +59,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Do the same work against Holdfast and its peers, and print one table of ratios and goals
     ///
-    /// Starts Holdfast, redis-server (if installed), CPython's multiprocessing manager (if python3 is there) and a raw
-    /// framed echo, each as its own process, first all on one CPU and then free. Contenders take turns: one
+    /// Starts Holdfast, redis-server and etcd (if installed), CPython's multiprocessing manager (if python3 is there) and
+    /// a raw framed echo, each as its own process, first all on one CPU and then free. Contenders take turns: one
     /// measurement each, then the next round, so that noise hits all alike. A warm-up round comes first; it also
     /// settles how many calls make a measurement of the wanted length. The table goes to standard output, progress
     /// to standard error.
@@ -71,6 +76,8 @@ pub(crate) enum Command {
     EchoClient(EchoClientArgs),
     #[command(hide = true)]
     RedisClient(RedisClientArgs),
+    #[command(hide = true)]
+    EtcdClient(EtcdClientArgs),
 }
 
 #[derive(Args, Debug)]
@@ -118,6 +125,15 @@ pub(crate) struct WorkerArgs {
     /// Calls to measure; entries, objects or sessions to make for the works that make something.
     #[arg(long, default_value_t = 1)]
     pub(crate) calls: u64,
+    /// Items that are put or taken in one call.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: u64,
+    /// Sessions that the calls are spread over.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) sessions: u64,
+    /// Where those who contend for a lock write down who had it.
+    #[arg(long)]
+    pub(crate) register: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -166,6 +182,40 @@ pub(crate) enum WorkerWork {
     UnaryAdd,
     /// `DictService/Add` as an RPC, 64 at once.
     UnaryAtOnce,
+    /// One async client, a lock acquired and released.
+    AsyncLock,
+    /// One async client, a lock acquired, and its guard dropped.
+    AsyncLockDropped,
+    /// One blocking client, a lock acquired and released.
+    BlockingLock,
+    /// One blocking client, a lock acquired, and its guard dropped.
+    BlockingLockDropped,
+    /// One of many that want the same lock.
+    Contend,
+    /// One async client that puts an item and takes it.
+    AsyncQueue,
+    /// One blocking client that puts an item and takes it.
+    BlockingQueue,
+    /// Puts items for others.
+    Produce,
+    /// Takes what others put.
+    Consume,
+    /// Puts an item, and waits for the other that comes back; async.
+    AsyncPing,
+    /// Waits for an item, and puts another; async.
+    AsyncPong,
+    /// Puts an item, and waits for the other that comes back; blocking.
+    BlockingPing,
+    /// Waits for an item, and puts another; blocking.
+    BlockingPong,
+    /// Lets many wait for an event, and sets it.
+    EventSet,
+    /// One party of a barrier.
+    Barrier,
+    /// Hold that many calls that wait for a lock.
+    LockWaits,
+    /// Hold that many calls that wait for an event.
+    EventWaits,
 }
 
 #[derive(Args, Debug)]
@@ -185,19 +235,44 @@ pub(crate) struct EchoClientArgs {
     /// Bytes of a frame, without its length.
     #[arg(long)]
     pub(crate) body: usize,
+    /// How often a call goes there and back.
+    #[arg(long)]
+    pub(crate) trips: usize,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RedisClientArgs {
-    pub(crate) op: Op,
+    pub(crate) work: RedisWork,
     #[arg(long)]
     pub(crate) socket: PathBuf,
+    #[arg(long)]
+    pub(crate) calls: u64,
+    /// Where those who contend for a lock write down who had it.
+    #[arg(long)]
+    pub(crate) register: Option<PathBuf>,
+}
+
+/// What a client process of Redis does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum RedisWork {
+    /// `HINCRBY`.
+    Add,
+    /// `HGET`.
+    Get,
+    /// One of many that want the same lock.
+    Contend,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EtcdClientArgs {
+    #[arg(long)]
+    pub(crate) port: u16,
     #[arg(long)]
     pub(crate) calls: u64,
 }
 
 /// What a single call does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Op {
     Add,
     Get,

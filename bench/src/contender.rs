@@ -1,7 +1,10 @@
 //! Who takes part: one entry per thing that can be measured against another.
 
+pub(crate) mod waiting;
+
 use std::fmt;
 
+use self::waiting::Waiting;
 use crate::args::{ObjectOp, Op};
 
 /// Connections of the work with many clients.
@@ -54,6 +57,8 @@ pub(crate) enum Contender {
     EchoAsync,
     EchoBlocking,
     EchoLarge,
+    /// At something that lets calls wait.
+    Waiting(Waiting),
 }
 
 /// What lies between a client and its server.
@@ -80,6 +85,7 @@ impl Contender {
             | Self::HoldfastTcpInFlight
             | Self::HoldfastTlsInFlight
             | Self::RedisPipelined => 300_000,
+            Self::Waiting(waiting) => waiting.first_calls(),
             _ => 5_000,
         }
     }
@@ -92,6 +98,7 @@ impl Contender {
             | Self::CpythonIteration
             | Self::CpythonCreate(Socket::Tcp) => 1,
             Self::HoldfastLargeValue | Self::EchoLarge => 16,
+            Self::Waiting(waiting) => waiting.least_calls(),
             _ => 256,
         }
     }
@@ -157,6 +164,7 @@ impl fmt::Display for Contender {
             Self::EchoAsync => f.write_str("raw echo, async"),
             Self::EchoBlocking => f.write_str("raw echo, blocking"),
             Self::EchoLarge => f.write_str("raw echo, async, 1 MiB"),
+            Self::Waiting(waiting) => waiting.fmt(f),
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Everything that touches Holdfast stands here, and in the modules beneath.
 
+mod locks;
+mod meetings;
 mod objects;
+mod queues;
 mod unary;
 
 use std::fs;
@@ -11,16 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::args::{ObjectOp, Op, WorkerArgs, WorkerWork};
 use crate::child::{Child, Launch};
-use crate::contender::{AT_ONCE, CONNECTIONS, IN_FLIGHT};
+use crate::contender::waiting::{CREW, Library, Release};
+use crate::contender::{AT_ONCE, CONNECTIONS, IN_FLIGHT, PROCESSES};
 use crate::load::{self, Load};
 use crate::reading::{Reading, now_ns};
 use crate::setting::Setting;
 use crate::unavailable::Unavailable;
-use crate::{memory, worker};
+use crate::{memory, register, worker};
 
 /// How long `holdfast serve` may take to say its address.
 const START: Duration = Duration::from_secs(10);
@@ -77,18 +81,62 @@ impl Server {
         cpu: Option<usize>,
     ) -> Result<Reading> {
         let each = (calls / processes as u64).max(1);
-        let workers: Result<Vec<Child>> = (0..processes).map(|_| self.worker(setting, work, each, cpu)).collect();
-        worker::run(workers?)
+        worker::side_by_side(vec![self.launch(setting, work, each)?; processes], cpu)
     }
 
     /// One client process that will do the work once it is told to.
     pub(crate) fn worker(&self, setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Child> {
-        let launch = launch_worker(setting, work)?
+        Child::start(self.launch(setting, work, calls)?, cpu)
+    }
+
+    fn launch(&self, setting: &Setting, work: WorkerWork, calls: u64) -> Result<Launch> {
+        Ok(launch_worker(setting, work)?
             .words(&format!("--calls {calls} --address"))
             .arg(&self.address)
             .words("--authkey-file")
-            .arg(&self.authkey_file);
-        Child::start(launch, cpu)
+            .arg(&self.authkey_file))
+    }
+
+    /// Processes that all want one lock, until there were so many hand-offs.
+    pub(crate) fn contend(&self, setting: &Setting, handoffs: u64, cpu: Option<usize>) -> Result<Reading> {
+        let path = setting.path("register");
+        let contend = self.launch(setting, WorkerWork::Contend, handoffs)?.words("--register").arg(&path);
+        register::count(&path, handoffs, || worker::side_by_side(vec![contend; PROCESSES], cpu))
+    }
+
+    /// Processes that put items, and as many that take them.
+    pub(crate) fn pass_on(&self, setting: &Setting, items: u64, batch: u64, cpu: Option<usize>) -> Result<Reading> {
+        let each = (items / CREW as u64).max(1);
+        let launch = |role| Ok::<_, Error>(self.launch(setting, role, each)?.words(&format!("--batch {batch}")));
+        let (consume, produce) = (launch(WorkerWork::Consume)?, launch(WorkerWork::Produce)?);
+        worker::side_by_side([vec![consume; CREW], vec![produce; CREW]].concat(), cpu)
+    }
+
+    /// Two processes that pass an item on to each other, there and back.
+    pub(crate) fn ping(&self, setting: &Setting, library: Library, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        let (ping, pong) = match library {
+            Library::Async => (WorkerWork::AsyncPing, WorkerWork::AsyncPong),
+            Library::Blocking => (WorkerWork::BlockingPing, WorkerWork::BlockingPong),
+        };
+        worker::side_by_side([self.launch(setting, ping, calls)?, self.launch(setting, pong, calls)?], cpu)
+    }
+
+    /// A process of which calls in so many sessions wait for an event, which it then sets.
+    pub(crate) fn set_event(
+        &self,
+        setting: &Setting,
+        sessions: u64,
+        calls: u64,
+        cpu: Option<usize>,
+    ) -> Result<Reading> {
+        let launch = self.launch(setting, WorkerWork::EventSet, calls)?.words(&format!("--sessions {sessions}"));
+        worker::side_by_side([launch], cpu)
+    }
+
+    /// All parties of a barrier, for so many rounds.
+    pub(crate) fn meet(&self, setting: &Setting, rounds: u64, cpu: Option<usize>) -> Result<Reading> {
+        let party = self.launch(setting, WorkerWork::Barrier, rounds)?;
+        worker::side_by_side(vec![party; PROCESSES], cpu)
     }
 }
 
@@ -121,6 +169,24 @@ pub(crate) fn object_work(op: ObjectOp) -> WorkerWork {
         ObjectOp::ListGet => WorkerWork::ListGet,
         ObjectOp::SetAdd => WorkerWork::SetAdd,
         ObjectOp::SetContains => WorkerWork::SetContains,
+    }
+}
+
+/// The work that acquires a lock and gives it back so.
+pub(crate) fn lock_work(library: Library, release: Release) -> WorkerWork {
+    match (library, release) {
+        (Library::Async, Release::Waited) => WorkerWork::AsyncLock,
+        (Library::Async, Release::Dropped) => WorkerWork::AsyncLockDropped,
+        (Library::Blocking, Release::Waited) => WorkerWork::BlockingLock,
+        (Library::Blocking, Release::Dropped) => WorkerWork::BlockingLockDropped,
+    }
+}
+
+/// The work of one who puts items into a queue and takes them.
+pub(crate) fn queue_work(library: Library) -> WorkerWork {
+    match library {
+        Library::Async => WorkerWork::AsyncQueue,
+        Library::Blocking => WorkerWork::BlockingQueue,
     }
 }
 
@@ -167,6 +233,15 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
     match args.work {
         WorkerWork::BlockingAdd => blocking(args, Op::Add),
         WorkerWork::BlockingGet => blocking(args, Op::Get),
+        WorkerWork::BlockingLock => locks::blocking(args, Release::Waited),
+        WorkerWork::BlockingLockDropped => locks::blocking(args, Release::Dropped),
+        WorkerWork::Contend => locks::contend(args),
+        WorkerWork::BlockingQueue => queues::blocking(args),
+        WorkerWork::Produce => queues::produce(args),
+        WorkerWork::Consume => queues::consume(args),
+        WorkerWork::BlockingPing => queues::ping_blocking(args),
+        WorkerWork::BlockingPong => queues::pong_blocking(args),
+        WorkerWork::Barrier => meetings::barrier(args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(asynchronous(args))
@@ -196,7 +271,15 @@ async fn asynchronous(args: &WorkerArgs) -> Result<()> {
         WorkerWork::LargeValue => objects::large_value(args).await,
         WorkerWork::UnaryAdd => unary::add(args, 1).await,
         WorkerWork::UnaryAtOnce => unary::add(args, AT_ONCE).await,
-        WorkerWork::BlockingAdd | WorkerWork::BlockingGet => bail!("not an asynchronous work"),
+        WorkerWork::AsyncLock => locks::asynchronous(args, Release::Waited).await,
+        WorkerWork::AsyncLockDropped => locks::asynchronous(args, Release::Dropped).await,
+        WorkerWork::AsyncQueue => queues::asynchronous(args).await,
+        WorkerWork::AsyncPing => queues::ping(args).await,
+        WorkerWork::AsyncPong => queues::pong(args).await,
+        WorkerWork::EventSet => meetings::event_set(args).await,
+        WorkerWork::LockWaits => meetings::lock_waits(args).await,
+        WorkerWork::EventWaits => meetings::event_waits(args).await,
+        _ => bail!("not an asynchronous work"),
     }
 }
 
@@ -214,9 +297,7 @@ fn blocking(args: &WorkerArgs, op: Op) -> Result<()> {
         Op::Add => load::blocking(calls, || dict.add(&key, 1)),
         Op::Get => load::blocking(calls, || dict.get(&key)),
     };
-    work(load::warm_up(args.calls))?;
-    worker::ready()?;
-    worker::report(&work(args.calls)?)
+    worker::measure_blocking(args.calls, work)
 }
 
 async fn one_at_a_time(args: &WorkerArgs, op: Op) -> Result<()> {
@@ -229,9 +310,7 @@ async fn one_at_a_time(args: &WorkerArgs, op: Op) -> Result<()> {
         Op::Add => load::one_at_a_time(calls, async || dict.add(&key, 1).await).await,
         Op::Get => load::one_at_a_time(calls, async || dict.get(&key).await).await,
     };
-    work(load::warm_up(args.calls)).await?;
-    worker::ready_async().await?;
-    worker::report(&work(args.calls).await?)
+    worker::measure(args.calls, work).await
 }
 
 async fn connections(args: &WorkerArgs) -> Result<()> {
@@ -265,9 +344,7 @@ async fn many_tasks(args: &WorkerArgs, dicts: &[client::Dict<String, i64>], time
             Ok(timer.stop())
         }))
     };
-    work(load::warm_up(args.calls)).await?;
-    worker::ready_async().await?;
-    worker::report(&work(args.calls).await?)
+    worker::measure(args.calls, work).await
 }
 
 async fn in_flight(args: &WorkerArgs, width: usize) -> Result<()> {
@@ -275,9 +352,7 @@ async fn in_flight(args: &WorkerArgs, width: usize) -> Result<()> {
     let dict = manager.dict::<String, i64>(DICT).await?;
     let key = KEY.to_owned();
     let work = |calls| load::pipelined(width, calls, || dict.add(&key, 1).send());
-    work(load::warm_up(args.calls)).await?;
-    worker::ready_async().await?;
-    worker::report(&work(args.calls).await?)
+    worker::measure(args.calls, work).await
 }
 
 /// `get` on all objects, each through a proxy of its own, in an order that no cache foresees.
@@ -303,9 +378,7 @@ async fn spread_get(args: &WorkerArgs) -> Result<()> {
         })
         .await
     };
-    work(load::warm_up(args.calls)).await?;
-    worker::ready_async().await?;
-    worker::report(&work(args.calls).await?)
+    worker::measure(args.calls, work).await
 }
 
 /// The dict that tells how many objects were made.

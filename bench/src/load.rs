@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 use tokio::task::JoinSet;
@@ -24,6 +24,18 @@ impl Load {
     /// One piece of work that was timed as a whole.
     pub(crate) fn whole(calls: u64, start_ns: u64) -> Self {
         Self { calls, start_ns, end_ns: now_ns(), single: None }
+    }
+
+    /// Calls that took so long together, with others between them that do not count.
+    pub(crate) fn apart(calls: u64, spent: Duration) -> Self {
+        let end_ns = now_ns();
+        let start_ns = end_ns.saturating_sub(spent.as_nanos() as u64);
+        Self { calls, start_ns, end_ns, single: None }
+    }
+
+    /// The part in it of one who helped: what was done is counted by another, who also timed it.
+    pub(crate) fn of_helper(self) -> Self {
+        Self { calls: 0, single: None, ..self }
     }
 
     /// What the harness is told.

@@ -15,6 +15,7 @@ mod memory;
 mod peers;
 mod pin;
 mod reading;
+mod register;
 mod report;
 mod rounds;
 mod servers;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
-use crate::peers::{echo, redis};
+use crate::peers::{echo, etcd, redis};
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
@@ -48,6 +49,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::EchoServer(server) => echo::serve(&server.socket)?,
         Command::EchoClient(client) => echo::call(client)?,
         Command::RedisClient(client) => redis::call(client)?,
+        Command::EtcdClient(client) => etcd::call(client)?,
     }
     Ok(ExitCode::SUCCESS)
 }

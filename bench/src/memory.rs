@@ -15,6 +15,10 @@ use crate::{holdfast, interrupt, worker};
 
 const DICT: &str = "memory per entry, text key and integer";
 const SESSION: &str = "memory per idle session";
+const WAITS: [(&str, WorkerWork); 2] = [
+    ("memory per waiting call, for a lock", WorkerWork::LockWaits),
+    ("memory per waiting call, for an event", WorkerWork::EventWaits),
+];
 
 /// The key of entry `index`, the same for all: 16 bytes.
 pub(crate) fn key(index: u64) -> String {
@@ -39,6 +43,9 @@ pub(crate) fn lines(setting: &Setting, wanted: impl Fn(&str) -> bool) -> Result<
     if wanted(SESSION) {
         lines.push(session(setting)?);
     }
+    for (name, work) in WAITS.into_iter().filter(|(name, _)| wanted(name)) {
+        lines.push(waiting_call(setting, name, work)?);
+    }
     Ok(lines)
 }
 
@@ -50,9 +57,15 @@ fn dict(setting: &Setting) -> Result<Line> {
 }
 
 fn session(setting: &Setting) -> Result<Line> {
-    let ours = side(holdfast_sessions(setting))?;
+    let ours = side(held(setting, WorkerWork::Sessions, setting.sessions).map(|bytes| bytes / 1024.0))?;
     let work = format!("{SESSION}, of {}", setting.sessions);
     Ok(Line::plain(work, Figure::Kibibytes, ("Holdfast".to_owned(), ours), None, Goal::AtMost(40.0)))
+}
+
+fn waiting_call(setting: &Setting, name: &str, work: WorkerWork) -> Result<Line> {
+    let ours = side(held(setting, work, setting.waiters))?;
+    let work = format!("{name}, of {}", setting.waiters);
+    Ok(Line::plain(work, Figure::Bytes, ("Holdfast".to_owned(), ours), None, Goal::AtMost(600.0)))
 }
 
 fn side(figure: Result<f64>) -> Result<Side> {
@@ -86,16 +99,17 @@ fn holdfast_dict(setting: &Setting) -> Result<f64> {
     Ok(per_entry)
 }
 
-fn holdfast_sessions(setting: &Setting) -> Result<f64> {
-    let server = holdfast::Server::start(setting, &setting.path("session-memory"), None)?;
+/// Bytes for each of so many things that one worker holds.
+fn held(setting: &Setting, work: WorkerWork, number: u64) -> Result<f64> {
+    let server = holdfast::Server::start(setting, &setting.path(&format!("{work:?}-memory")), None)?;
     server.run(setting, WorkerWork::AsyncAdd, 1_000, 1, None)?;
     let before = resident(&server.process)?;
-    let mut holder = vec![server.worker(setting, WorkerWork::Sessions, setting.sessions, None)?];
+    let mut holder = vec![server.worker(setting, work, number, None)?];
     worker::await_ready(&mut holder)?;
-    let per_session = growth(&server.process, before)? / 1024.0 / setting.sessions as f64;
+    let each = growth(&server.process, before)? / number as f64;
     worker::run_ready(holder)?;
-    eprintln!("memory   Holdfast, {} idle sessions: {per_session:.1} KiB each", setting.sessions);
-    Ok(per_session)
+    eprintln!("memory   Holdfast, {number} {work:?}: {each:.1} B each");
+    Ok(each)
 }
 
 /// How much more is resident than before, once the server is at rest.

@@ -31,11 +31,12 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// What workers that ran side by side did together: from the first start to the last end. Percentiles are kept
-    /// only where there was one worker, since those of several cannot be merged.
+    /// only where one worker timed single calls, since those of several cannot be merged.
     pub(crate) fn of(laps: &[Lap]) -> Result<Self> {
         let start = laps.iter().map(|lap| lap.start_ns).min().context("no worker reported")?;
         let end = laps.iter().map(|lap| lap.end_ns).max().context("no worker reported")?;
-        let alone = if let [lap] = laps { Some(lap) } else { None };
+        let mut timed = laps.iter().filter(|lap| lap.p50_us.is_some());
+        let alone = timed.next().filter(|_| timed.next().is_none());
         Ok(Self {
             calls: laps.iter().map(|lap| lap.calls).sum(),
             seconds: Duration::from_nanos(end.saturating_sub(start).max(1)).as_secs_f64(),
@@ -118,5 +119,8 @@ mod tests {
         assert_eq!(reading.calls, 20);
         assert!((reading.seconds - 2e-6).abs() < 1e-12);
         assert_eq!(reading.p50_us, None);
+        let helped = [lap(1_000, 2_000), Lap { p50_us: None, ..lap(1_000, 2_000) }];
+        let reading = Reading::of(&helped).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(reading.p50_us, Some(1.0));
     }
 }

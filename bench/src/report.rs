@@ -149,11 +149,13 @@ impl Report {
             "kernel": first("/proc/sys/kernel/osrelease", ""),
             "redis": setting.redis.as_ref().ok().map(|redis| &redis.version),
             "cpython": setting.python.as_ref().ok().map(|python| &python.version),
+            "etcd": setting.etcd.as_ref().ok().map(|etcd| &etcd.version),
             "rounds": setting.rounds,
             "measurement_ms": setting.measurement.as_millis() as u64,
             "objects": setting.objects,
             "entries": setting.entries,
             "sessions": setting.sessions,
+            "waiters": setting.waiters,
         });
         Self { about, lines: Vec::new(), measured: Vec::new() }
     }
@@ -199,13 +201,14 @@ impl Report {
             other => other.to_string(),
         };
         text.push_str(&format!(
-            "\n{}, {} CPUs, Linux {}; Redis {}, CPython {}; medians of {} rounds of {} ms. Time per call is elapsed over \
+            "\n{}, {} CPUs, Linux {}; Redis {}, CPython {}, etcd {}; medians of {} rounds of {} ms. Time per call is elapsed over \
              calls. Load average before the run: {}.\n",
             about("cpu"),
             about("cpus"),
             about("kernel"),
             about("redis"),
             about("cpython"),
+            about("etcd"),
             about("rounds"),
             about("measurement_ms"),
             about("load_before"),

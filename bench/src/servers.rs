@@ -1,14 +1,17 @@
 //! The servers of one placement (all on one CPU, or free), each started when first needed, and the one place that knows
 //! how each contender is made to do its work.
 
+mod waiting;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 
 use crate::args::WorkerWork;
-use crate::contender::{Contender, ELEMENTS, LARGE, PROCESSES, Socket};
+use crate::contender::waiting::Library;
+use crate::contender::{Contender, ELEMENTS, PROCESSES, Socket};
 use crate::holdfast;
-use crate::peers::{cpython, echo, redis};
+use crate::peers::{cpython, echo, etcd, redis};
 use crate::reading::Reading;
 use crate::setting::Setting;
 use crate::unavailable::Unavailable;
@@ -30,6 +33,7 @@ pub(crate) struct Servers<'a> {
     redis: Lazy<redis::Server>,
     cpython: Lazy<cpython::Server>,
     cpython_tcp: Lazy<cpython::Server>,
+    etcd: Lazy<etcd::Server>,
     echo: Lazy<echo::Server>,
 }
 
@@ -46,6 +50,7 @@ impl<'a> Servers<'a> {
             redis: Lazy::Untried,
             cpython: Lazy::Untried,
             cpython_tcp: Lazy::Untried,
+            etcd: Lazy::Untried,
             echo: Lazy::Untried,
         }
     }
@@ -93,9 +98,10 @@ impl<'a> Servers<'a> {
             Contender::CpythonIteration => self.cpython()?.iterate(calls, cpu),
             Contender::CpythonCreate(Socket::Unix) => self.cpython()?.create(calls, cpu),
             Contender::CpythonCreate(Socket::Tcp) => self.cpython_tcp()?.create(calls, cpu),
-            Contender::EchoAsync => self.echo()?.call(setting, calls, echo::BODY, false, cpu),
-            Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::BODY, true, cpu),
-            Contender::EchoLarge => self.echo()?.call(setting, calls, LARGE, false, cpu),
+            Contender::EchoAsync => self.echo()?.call(setting, calls, echo::ONCE, Library::Async, cpu),
+            Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::ONCE, Library::Blocking, cpu),
+            Contender::EchoLarge => self.echo()?.call(setting, calls, echo::LARGE_ONCE, Library::Async, cpu),
+            Contender::Waiting(waiting) => self.run_waiting(waiting, calls),
         }
     }
 
@@ -145,6 +151,11 @@ impl<'a> Servers<'a> {
     fn cpython_tcp(&mut self) -> Result<&cpython::Server> {
         let (setting, cpu) = (self.setting, self.cpu());
         self.cpython_tcp.get(|| setting.python.as_ref().map_err(Clone::clone)?.serve("127.0.0.1:0".as_ref(), cpu))
+    }
+
+    fn etcd(&mut self) -> Result<&etcd::Server> {
+        let (setting, cpu, directory) = (self.setting, self.cpu(), self.socket("etcd"));
+        self.etcd.get(|| setting.etcd.as_ref().map_err(Clone::clone)?.serve(&directory, cpu))
     }
 
     fn echo(&mut self) -> Result<&echo::Server> {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::args::CompareArgs;
 use crate::peers::cpython::Python;
+use crate::peers::etcd::Etcd;
 use crate::peers::redis::Redis;
 use crate::pin;
 use crate::unavailable::Unavailable;
@@ -18,7 +19,7 @@ const BUSY: f64 = 0.5;
 
 /// The run's constants.
 pub(crate) struct Setting {
-    /// Sockets, keys and scripts; removed at the end.
+    /// Sockets, keys, scripts and etcd's data; removed at the end.
     directory: TempDir,
     /// This program.
     pub(crate) program: PathBuf,
@@ -26,6 +27,7 @@ pub(crate) struct Setting {
     pub(crate) holdfast: Option<PathBuf>,
     pub(crate) redis: Result<Redis, Unavailable>,
     pub(crate) python: Result<Python, Unavailable>,
+    pub(crate) etcd: Result<Etcd, Unavailable>,
     pub(crate) rounds: u32,
     /// How long one measurement is to take.
     pub(crate) measurement: Duration,
@@ -35,6 +37,8 @@ pub(crate) struct Setting {
     pub(crate) entries: u64,
     /// Idle sessions whose memory is measured.
     pub(crate) sessions: u64,
+    /// Waiting calls whose memory is measured.
+    pub(crate) waiters: u64,
     /// The CPU that all share when pinned.
     pub(crate) cpu: usize,
     /// How many CPUs there are when not.
@@ -59,11 +63,13 @@ impl Setting {
             holdfast: args.holdfast.clone(),
             redis: Redis::find(),
             python,
+            etcd: Etcd::find(),
             rounds: args.rounds.unwrap_or(if quick { 3 } else { 5 }),
             measurement: Duration::from_millis(if quick { 200 } else { 700 }),
             objects: if quick { 100_000 } else { 1_000_000 },
             entries: if quick { 100_000 } else { 1_000_000 },
             sessions: if quick { 100 } else { 1_000 },
+            waiters: if quick { 10_000 } else { 100_000 },
             // The last one: the first is where most interrupts go.
             cpu: cpus.last().copied().context("no CPU is allowed")?,
             cpus: cpus.len(),

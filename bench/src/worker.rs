@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::child::Child;
-use crate::load::Load;
+use crate::child::{Child, Launch};
+use crate::load::{self, Load};
 use crate::reading::{Lap, Reading};
 
 /// How long a worker may take to connect and warm up.
@@ -37,10 +37,30 @@ pub(crate) fn report(load: &Load) -> Result<()> {
     say(&serde_json::to_string(&load.lap())?)
 }
 
+/// In an async worker: calls that come before the measured ones, the harness's word, and the calls that are measured.
+pub(crate) async fn measure(calls: u64, mut work: impl AsyncFnMut(u64) -> Result<Load>) -> Result<()> {
+    work(load::warm_up(calls)).await?;
+    ready_async().await?;
+    report(&work(calls).await?)
+}
+
+/// In the worker: the same, without a runtime.
+pub(crate) fn measure_blocking(calls: u64, mut work: impl FnMut(u64) -> Result<Load>) -> Result<()> {
+    work(load::warm_up(calls))?;
+    ready()?;
+    report(&work(calls)?)
+}
+
 /// In a server that this binary is: ready to be connected to.
 pub(crate) fn say(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("telling the harness")
+}
+
+/// In the harness: starts workers on `cpu`, or on any, and lets them work side by side.
+pub(crate) fn side_by_side(launches: impl IntoIterator<Item = Launch>, cpu: Option<usize>) -> Result<Reading> {
+    let workers: Result<Vec<Child>> = launches.into_iter().map(|launch| Child::start(launch, cpu)).collect();
+    run(workers?)
 }
 
 /// In the harness: lets workers start together, and puts together what they did.

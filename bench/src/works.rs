@@ -1,5 +1,7 @@
 //! The table of works: what is compared with what, and the goals.
 
+mod waiting;
+
 use crate::args::{ObjectOp, Op};
 use crate::contender::{Contender, LARGE, Socket};
 use crate::reading::{Reading, median};
@@ -24,6 +26,7 @@ impl Stage {
 }
 
 /// One line of the table.
+#[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) work: &'static str,
     pub(crate) subject: Contender,
@@ -108,7 +111,7 @@ impl Goal {
 /// All timed works, in the order in which they run, on one CPU or free.
 pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
     let stage = |rows| Stage { pinned, rows };
-    vec![
+    let data = [
         stage(one_at_a_time(Op::Add, pinned)),
         stage(one_at_a_time(Op::Get, pinned)),
         stage(busy()),
@@ -121,7 +124,8 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(creation()),
         stage(unary()),
         stage(large_value()),
-    ]
+    ];
+    data.into_iter().chain(waiting::stages(pinned)).collect()
 }
 
 fn one_at_a_time(op: Op, pinned: bool) -> Vec<Row> {

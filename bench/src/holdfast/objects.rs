@@ -6,18 +6,10 @@ use serde_bytes::ByteBuf;
 use super::client;
 use crate::args::WorkerArgs;
 use crate::contender::{ELEMENTS, LARGE};
-use crate::load::{self, Load};
-use crate::worker;
+use crate::{load, worker};
 
 /// The member that all works on sets are about.
 const MEMBER: &str = "member";
-
-/// Calls that come before the measured ones, the harness's word, and the calls that are measured.
-async fn measure(args: &WorkerArgs, mut work: impl AsyncFnMut(u64) -> Result<Load>) -> Result<()> {
-    work(load::warm_up(args.calls)).await?;
-    worker::ready_async().await?;
-    worker::report(&work(args.calls).await?)
-}
 
 /// Reads a long list as a whole, time and again.
 pub(super) async fn list_read(args: &WorkerArgs) -> Result<()> {
@@ -33,14 +25,14 @@ pub(super) async fn list_read(args: &WorkerArgs) -> Result<()> {
         }
         Ok::<_, Error>(all)
     };
-    measure(args, async |calls| load::one_at_a_time(calls, read).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, read).await).await
 }
 
 /// Appends to a list, which grows.
 pub(super) async fn list_append(args: &WorkerArgs) -> Result<()> {
     let manager = client::connect(args).await?;
     let list = manager.list::<i64>("appended").await?;
-    measure(args, async |calls| load::one_at_a_time(calls, async || list.append(&1).await).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, async || list.append(&1).await).await).await
 }
 
 /// Reads the first element of a list.
@@ -50,14 +42,14 @@ pub(super) async fn list_get(args: &WorkerArgs) -> Result<()> {
     if list.is_empty().await? {
         list.append(&0).await?;
     }
-    measure(args, async |calls| load::one_at_a_time(calls, async || list.get(0).await).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, async || list.get(0).await).await).await
 }
 
 /// Adds a member, which is there from the second time on.
 pub(super) async fn set_add(args: &WorkerArgs) -> Result<()> {
     let manager = client::connect(args).await?;
     let set = manager.set::<String>("members").await?;
-    measure(args, async |calls| load::one_at_a_time(calls, async || set.add(MEMBER).await).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, async || set.add(MEMBER).await).await).await
 }
 
 /// Looks for a member that is there.
@@ -65,14 +57,15 @@ pub(super) async fn set_contains(args: &WorkerArgs) -> Result<()> {
     let manager = client::connect(args).await?;
     let set = manager.set::<String>("members").await?;
     set.add(MEMBER).await?;
-    measure(args, async |calls| load::one_at_a_time(calls, async || set.contains(MEMBER).await).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, async || set.contains(MEMBER).await).await)
+        .await
 }
 
 /// Makes dicts without a name and drops their proxies, with which each of them goes.
 pub(super) async fn create(args: &WorkerArgs) -> Result<()> {
     let manager = client::connect(args).await?;
     let make = async || manager.new_dict::<String, i64>().await.map(drop);
-    measure(args, async |calls| load::one_at_a_time(calls, make).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, make).await).await
 }
 
 /// Sets a large value and gets it, together one call: as much there and back as an echo of that size.
@@ -88,5 +81,5 @@ pub(super) async fn large_value(args: &WorkerArgs) -> Result<()> {
         }
         Ok::<_, Error>(())
     };
-    measure(args, async |calls| load::one_at_a_time(calls, set_and_get).await).await
+    worker::measure(args.calls, async |calls| load::one_at_a_time(calls, set_and_get).await).await
 }

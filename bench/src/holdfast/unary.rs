@@ -40,9 +40,7 @@ pub(super) async fn add(args: &WorkerArgs, width: usize) -> Result<()> {
         1 => load::one_at_a_time(calls, async || door.ask(&headers, &request).await).await,
         _ => load::in_flight(width, calls, || door.ask(&headers, &request)).await,
     };
-    work(load::warm_up(args.calls)).await?;
-    worker::ready_async().await?;
-    worker::report(&work(args.calls).await?)
+    worker::measure(args.calls, work).await
 }
 
 /// A connection that has authenticated.

@@ -5,6 +5,14 @@
     cpython.py count ADDRESS CALLS    `d[k] = d[k] + 1`, CALLS proxy calls in all, two for each increment
     cpython.py iterate ADDRESS CALLS  `for x in l` over a list of 100,000, CALLS times
     cpython.py create ADDRESS CALLS   `m.dict()`, CALLS times, each dropped at once
+    cpython.py lock ADDRESS CALLS     a lock acquired and released, CALLS times
+    cpython.py contend ADDRESS CALLS REGISTER
+                                      one of many that want the same lock, until it had another holder CALLS times; each
+                                      writes into the file REGISTER that it has it
+    cpython.py queue ADDRESS CALLS    an item put and taken, CALLS times
+    cpython.py produce ADDRESS CALLS  CALLS items put for others
+    cpython.py consume ADDRESS CALLS  CALLS items taken
+    cpython.py barrier ADDRESS CALLS  one party of a barrier, for CALLS rounds, counted by the one that comes first
     cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
 An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
@@ -13,16 +21,22 @@ machine-wide monotonic clock.
 
 import json
 import multiprocessing
+import os
+import queue as queues
+import struct
 import sys
+import threading
 from itertools import islice
-from multiprocessing.managers import DictProxy, ListProxy, SyncManager
+from multiprocessing.managers import AcquirerProxy, BarrierProxy, DictProxy, ListProxy, SyncManager
 from time import monotonic_ns
 
 AUTHKEY = b"both ends are processes of one benchmark"
+PARTIES = 16
+ITEM = b"x" * 100
 
 
 class Shared(SyncManager):
-    """A manager with one dict and one list that every client finds."""
+    """A manager with one object of each type that every client finds."""
 
 
 def parsed(address):
@@ -35,6 +49,10 @@ def serve(address):
     numbers = list(range(100_000))
     Shared.register("table", callable=lambda: table, proxytype=DictProxy)
     Shared.register("numbers", callable=lambda: numbers, proxytype=ListProxy)
+    lock, queue, barrier = threading.Lock(), queues.Queue(), threading.Barrier(PARTIES)
+    Shared.register("lock", callable=lambda: lock, proxytype=AcquirerProxy)
+    Shared.register("queue", callable=lambda: queue)
+    Shared.register("barrier", callable=lambda: barrier, proxytype=BarrierProxy)
     server = Shared(address=parsed(address), authkey=AUTHKEY).get_server()
     bound = server.address
     print(bound if isinstance(bound, str) else "%s:%d" % bound, flush=True)
@@ -45,6 +63,9 @@ def connect(address):
     multiprocessing.current_process().authkey = AUTHKEY
     Shared.register("table", proxytype=DictProxy)
     Shared.register("numbers", proxytype=ListProxy)
+    Shared.register("lock", proxytype=AcquirerProxy)
+    Shared.register("queue")
+    Shared.register("barrier", proxytype=BarrierProxy)
     manager = Shared(address=parsed(address), authkey=AUTHKEY)
     manager.connect()
     return manager
@@ -63,6 +84,20 @@ def report(calls, start, end, singles=()):
         lap["p50_us"] = singles[len(singles) // 2] / 1000
         lap["p99_us"] = singles[len(singles) * 99 // 100] / 1000
     print(json.dumps(lap), flush=True)
+
+
+def one_at_a_time(calls, call):
+    for _ in range(max(1, calls // 10)):
+        call()
+    ready()
+    singles = []
+    start = last = monotonic_ns()
+    for _ in range(calls):
+        call()
+        now = monotonic_ns()
+        singles.append(now - last)
+        last = now
+    report(calls, start, monotonic_ns(), singles)
 
 
 def get(address, calls):
@@ -119,6 +154,80 @@ def create(address, calls):
     report(calls, start, monotonic_ns())
 
 
+def lock(address, calls):
+    lock = connect(address).lock()
+
+    def acquire_and_release():
+        lock.acquire()
+        lock.release()
+
+    one_at_a_time(calls, acquire_and_release)
+
+
+def contend(address, calls, register):
+    lock = connect(address).lock()
+    record = struct.Struct("<QQ")  # the holder before, and how many hand-offs there were
+    me = os.getpid()
+    register = os.open(register, os.O_RDWR)
+    for _ in range(max(1, calls // PARTIES // 10)):
+        with lock:
+            pass
+    ready()
+    mine = 0
+    start = monotonic_ns()
+    while True:
+        with lock:
+            last, count = record.unpack(os.pread(register, record.size, 0))
+            if count >= calls:
+                break
+            if last != me:
+                os.pwrite(register, record.pack(me, count + 1), 0)
+                mine += 1
+    report(mine, start, monotonic_ns())
+
+
+def queue(address, calls):
+    queue = connect(address).queue()
+
+    def put_and_get():
+        queue.put(1)
+        queue.get()
+
+    one_at_a_time(calls, put_and_get)
+
+
+def produce(address, calls):
+    queue = connect(address).queue()
+    ready()
+    start = monotonic_ns()
+    for _ in range(calls):
+        queue.put(ITEM)
+    report(0, start, monotonic_ns())
+
+
+def consume(address, calls):
+    queue = connect(address).queue()
+    ready()
+    start = monotonic_ns()
+    for _ in range(calls):
+        if queue.get() != ITEM:
+            sys.exit("an item is not what it was")
+    report(calls, start, monotonic_ns())
+
+
+def barrier(address, calls):
+    barrier = connect(address).barrier()
+    for _ in range(max(1, calls // 10)):
+        barrier.wait()
+    ready()
+    rounds = 0
+    start = monotonic_ns()
+    for _ in range(calls):
+        if barrier.wait() == 0:
+            rounds += 1
+    report(rounds, start, monotonic_ns())
+
+
 def start():
     ready()
     begun = monotonic_ns()
@@ -136,5 +245,6 @@ if __name__ == "__main__":
     elif what == "start":
         start()
     else:
-        address, calls = rest
-        {"get": get, "count": count, "iterate": iterate, "create": create}[what](address, int(calls))
+        address, calls, *more = rest
+        works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier]
+        {work.__name__: work for work in works}[what](address, int(calls), *more)

@@ -10,9 +10,11 @@ use anyhow::Result;
 
 use crate::child::{Child, Launch};
 use crate::contender::PROCESSES;
+use crate::contender::waiting::CREW;
 use crate::reading::Reading;
+use crate::setting::Setting;
 use crate::unavailable::Unavailable;
-use crate::worker;
+use crate::{register, worker};
 
 const SCRIPT: &str = include_str!("cpython.py");
 /// How long the manager may take to start.
@@ -69,28 +71,56 @@ pub(crate) struct Server {
 impl Server {
     /// `d[k]`, one at a time.
     pub(crate) fn get(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-        worker::run(vec![self.start("get", calls, cpu)?])
+        worker::side_by_side([self.client("get", calls)], cpu)
     }
 
     /// Processes that all do `d[k] = d[k] + 1`, which is two calls, without a lock: it loses updates, but it is the
     /// fastest that CPython can do.
     pub(crate) fn processes(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
         let each = (calls / PROCESSES as u64).max(2);
-        let workers: Result<Vec<Child>> = (0..PROCESSES).map(|_| self.start("count", each, cpu)).collect();
-        worker::run(workers?)
+        worker::side_by_side(vec![self.client("count", each); PROCESSES], cpu)
     }
 
     /// `for x in l` over a list of 100,000 integers: a proxy makes a call for each of them.
     pub(crate) fn iterate(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-        worker::run(vec![self.start("iterate", calls, cpu)?])
+        worker::side_by_side([self.client("iterate", calls)], cpu)
     }
 
     /// `m.dict()`, whose proxy is dropped at once.
     pub(crate) fn create(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-        worker::run(vec![self.start("create", calls, cpu)?])
+        worker::side_by_side([self.client("create", calls)], cpu)
     }
 
-    fn start(&self, what: &str, calls: u64, cpu: Option<usize>) -> Result<Child> {
-        Child::start(self.python.launch(what).arg(&self.address).words(&calls.to_string()), cpu)
+    /// A lock acquired and released, one at a time.
+    pub(crate) fn lock(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::side_by_side([self.client("lock", calls)], cpu)
+    }
+
+    /// Processes that all want one lock, until there were so many hand-offs.
+    pub(crate) fn contend(&self, setting: &Setting, handoffs: u64, cpu: Option<usize>) -> Result<Reading> {
+        let path = setting.path("register");
+        let contend = self.client("contend", handoffs).arg(&path);
+        register::count(&path, handoffs, || worker::side_by_side(vec![contend; PROCESSES], cpu))
+    }
+
+    /// An item put into a queue and taken, one at a time.
+    pub(crate) fn queue(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::side_by_side([self.client("queue", calls)], cpu)
+    }
+
+    /// Processes that put items, and as many that take them.
+    pub(crate) fn pass_on(&self, items: u64, cpu: Option<usize>) -> Result<Reading> {
+        let each = (items / CREW as u64).max(1);
+        let (consume, produce) = (self.client("consume", each), self.client("produce", each));
+        worker::side_by_side([vec![consume; CREW], vec![produce; CREW]].concat(), cpu)
+    }
+
+    /// All parties of a barrier, for so many rounds.
+    pub(crate) fn meet(&self, rounds: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::side_by_side(vec![self.client("barrier", rounds); PROCESSES], cpu)
+    }
+
+    fn client(&self, what: &str, calls: u64) -> Launch {
+        self.python.launch(what).arg(&self.address).words(&calls.to_string())
     }
 }

@@ -11,6 +11,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::args::EchoClientArgs;
 use crate::child::{Child, Launch};
+use crate::contender::LARGE;
+use crate::contender::waiting::Library;
 use crate::reading::Reading;
 use crate::setting::Setting;
 use crate::{load, worker};
@@ -18,9 +20,23 @@ use crate::{load, worker};
 const START: Duration = Duration::from_secs(10);
 const LENGTH: usize = 4;
 /// Bytes of a body that is about as large as a call.
-pub(crate) const BODY: usize = 20;
+const BODY: usize = 20;
 /// As much as one read takes, at first; most frames here are far smaller.
 const BUFFER: usize = 16 * 1024;
+
+/// What one call sends, and how often one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    pub(crate) body: usize,
+    pub(crate) trips: usize,
+}
+
+/// As large as a call, there and back.
+pub(crate) const ONCE: Frame = Frame { body: BODY, trips: 1 };
+/// The same, and again.
+pub(crate) const TWICE: Frame = Frame { body: BODY, trips: 2 };
+/// As large as the large value, there and back.
+pub(crate) const LARGE_ONCE: Frame = Frame { body: LARGE, trips: 1 };
 
 /// A running echo server.
 pub(crate) struct Server {
@@ -40,22 +56,24 @@ impl Server {
         Ok(Self { _process: process, socket: socket.to_owned() })
     }
 
-    /// One client, one frame at a time.
+    /// One client, one frame at a time, in as many trips as a call has.
     pub(crate) fn call(
         &self,
         setting: &Setting,
         calls: u64,
-        body: usize,
-        blocking: bool,
+        frame: Frame,
+        library: Library,
         cpu: Option<usize>,
     ) -> Result<Reading> {
+        let Frame { body, trips } = frame;
+        let library = match library {
+            Library::Async => "",
+            Library::Blocking => "--blocking",
+        };
         let launch = Launch::new("the echo client", &setting.program)
-            .words(&format!(
-                "echo-client --calls {calls} --body {body} {} --socket",
-                if blocking { "--blocking" } else { "" }
-            ))
+            .words(&format!("echo-client --calls {calls} --body {body} --trips {trips} {library} --socket"))
             .arg(&self.socket);
-        worker::run(vec![Child::start(launch, cpu)?])
+        worker::side_by_side([launch], cpu)
     }
 }
 
@@ -106,35 +124,35 @@ pub(crate) fn call(args: &EchoClientArgs) -> Result<()> {
 fn call_blocking(args: &EchoClientArgs) -> Result<()> {
     let mut stream = std::os::unix::net::UnixStream::connect(&args.socket)?;
     let (request, mut reply) = (frame(args.body), buffer(args.body));
-    let mut work = |calls| {
+    let work = |calls| {
         load::blocking(calls, || {
-            stream.write_all(&request)?;
-            let mut got = 0;
-            while whole_frames(&reply[..got]) == 0 {
-                got += some(stream.read(&mut reply[got..])?)?;
+            for _ in 0..args.trips {
+                stream.write_all(&request)?;
+                let mut got = 0;
+                while whole_frames(&reply[..got]) == 0 {
+                    got += some(stream.read(&mut reply[got..])?)?;
+                }
             }
             Ok::<_, std::io::Error>(())
         })
     };
-    work(load::warm_up(args.calls))?;
-    worker::ready()?;
-    worker::report(&work(args.calls)?)
+    worker::measure_blocking(args.calls, work)
 }
 
 async fn call_async(args: &EchoClientArgs) -> Result<()> {
     let mut stream = UnixStream::connect(&args.socket).await?;
-    echo_calls(&mut stream, load::warm_up(args.calls), args.body).await?;
-    worker::ready_async().await?;
-    worker::report(&echo_calls(&mut stream, args.calls, args.body).await?)
+    worker::measure(args.calls, async |calls| echo_calls(&mut stream, calls, args).await).await
 }
 
-async fn echo_calls(stream: &mut UnixStream, calls: u64, body: usize) -> Result<load::Load> {
-    let (request, mut reply) = (frame(body), buffer(body));
+async fn echo_calls(stream: &mut UnixStream, calls: u64, args: &EchoClientArgs) -> Result<load::Load> {
+    let (request, mut reply) = (frame(args.body), buffer(args.body));
     load::one_at_a_time(calls, async || {
-        stream.write_all(&request).await?;
-        let mut got = 0;
-        while whole_frames(&reply[..got]) == 0 {
-            got += some(stream.read(&mut reply[got..]).await?)?;
+        for _ in 0..args.trips {
+            stream.write_all(&request).await?;
+            let mut got = 0;
+            while whole_frames(&reply[..got]) == 0 {
+                got += some(stream.read(&mut reply[got..]).await?)?;
+            }
         }
         Ok::<_, std::io::Error>(())
     })

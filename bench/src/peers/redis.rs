@@ -2,19 +2,20 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
 use std::time::{Duration, Instant};
 
-use ::redis::{Client, Commands, Connection};
+use ::redis::{Client, Commands, Connection, ExistenceCheck, SetExpiry, SetOptions};
 use anyhow::{Context, Result, bail};
 
-use crate::args::{ObjectOp, Op, RedisClientArgs};
+use crate::args::{ObjectOp, Op, RedisClientArgs, RedisWork};
 use crate::child::{Child, Launch};
-use crate::contender::{CONNECTIONS, IN_FLIGHT};
+use crate::contender::{CONNECTIONS, IN_FLIGHT, PROCESSES};
 use crate::reading::Reading;
+use crate::register::Register;
 use crate::setting::Setting;
 use crate::unavailable::Unavailable;
-use crate::{interrupt, load, memory, worker};
+use crate::{interrupt, load, memory, register, worker};
 
 /// How long redis-server may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -156,14 +157,24 @@ impl Server {
 
     /// The `redis` crate's synchronous connection, one command at a time.
     pub(crate) fn call_by_crate(&self, setting: &Setting, op: Op, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-        let op = match op {
+        let work = match op {
             Op::Add => "add",
             Op::Get => "get",
         };
-        let launch = Launch::new("the redis crate's client", &setting.program)
-            .words(&format!("redis-client {op} --calls {calls} --socket"))
-            .arg(&self.socket);
-        worker::run(vec![Child::start(launch, cpu)?])
+        worker::side_by_side([self.client(setting, work, calls)], cpu)
+    }
+
+    /// Processes that all want one lock, until there were so many hand-offs.
+    pub(crate) fn contend(&self, setting: &Setting, handoffs: u64, cpu: Option<usize>) -> Result<Reading> {
+        let path = setting.path("register");
+        let contend = self.client(setting, "contend", handoffs).words("--register").arg(&path);
+        register::count(&path, handoffs, || worker::side_by_side(vec![contend; PROCESSES], cpu))
+    }
+
+    fn client(&self, setting: &Setting, work: &str, calls: u64) -> Launch {
+        Launch::new("the redis crate's client", &setting.program)
+            .words(&format!("redis-client {work} --calls {calls} --socket"))
+            .arg(&self.socket)
     }
 
     /// Puts entries into one hash, pipelined by the thousand.
@@ -201,13 +212,91 @@ fn object_command(op: ObjectOp) -> &'static str {
 /// The work of the hidden subcommand `redis-client`.
 pub(crate) fn call(args: &RedisClientArgs) -> Result<()> {
     let mut connection = connect(&args.socket)?;
-    let mut work = |calls| match args.op {
-        Op::Add => load::blocking(calls, || connection.hincr::<_, _, _, i64>("hits", "counter", 1)),
-        Op::Get => load::blocking(calls, || connection.hget::<_, _, Option<i64>>("hits", "counter")),
-    };
-    work(load::warm_up(args.calls))?;
+    match args.work {
+        RedisWork::Add => worker::measure_blocking(args.calls, |calls| {
+            load::blocking(calls, || connection.hincr::<_, _, _, i64>("hits", "counter", 1))
+        }),
+        RedisWork::Get => worker::measure_blocking(args.calls, |calls| {
+            load::blocking(calls, || connection.hget::<_, _, Option<i64>>("hits", "counter"))
+        }),
+        RedisWork::Contend => contend(args, connection),
+    }
+}
+
+/// One of many processes that take the same lock, for as long as it takes to write that down.
+fn contend(args: &RedisClientArgs, connection: Connection) -> Result<()> {
+    let path = args.register.as_deref().context("who contends needs --register")?;
+    let register = Register::open(path, process::id(), args.calls)?;
+    let mut lock = Lock::new(connection)?;
+    for _ in 0..load::warm_up(args.calls / PROCESSES as u64) {
+        lock.acquire()?;
+        lock.release()?;
+    }
     worker::ready()?;
-    worker::report(&work(args.calls)?)
+    worker::report(&register::contend(|| {
+        lock.acquire()?;
+        let turn = register.sign()?;
+        lock.release()?;
+        Ok(turn)
+    })?)
+}
+
+/// A lock as most clients of Redis have it: a key that is set if it is not there, with a time to live, and deleted by a
+/// script if it is still the holder's. Who does not get it asks again later: it does not wait in any line.
+struct Lock {
+    connection: Connection,
+    /// What tells this holder from others.
+    token: u64,
+    release: String,
+    random: u64,
+}
+
+impl Lock {
+    const KEY: &str = "lock";
+    const LIFE_MS: u64 = 10_000;
+    const RELEASE: &str =
+        "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end";
+    /// How long one waits at least before asking again, and how much longer at most. What clients bring along is slower:
+    /// redis-py, for one, waits for 100 ms.
+    const BACK_OFF: Duration = Duration::from_micros(500);
+    const JITTER_US: u64 = 1_000;
+
+    fn new(mut connection: Connection) -> Result<Self> {
+        let mut token = [0; 8];
+        getrandom::fill(&mut token).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+        let token = u64::from_le_bytes(token);
+        let release = ::redis::cmd("SCRIPT").arg("LOAD").arg(Self::RELEASE).query(&mut connection)?;
+        Ok(Self { connection, token, release, random: token })
+    }
+
+    fn acquire(&mut self) -> Result<()> {
+        while !self.try_acquire()? {
+            std::thread::sleep(self.back_off());
+        }
+        Ok(())
+    }
+
+    fn try_acquire(&mut self) -> Result<bool> {
+        let life = SetExpiry::PX(Self::LIFE_MS);
+        let options = SetOptions::default().conditional_set(ExistenceCheck::NX).with_expiration(life);
+        let set: Option<()> = self.connection.set_options(Self::KEY, self.token, options)?;
+        Ok(set.is_some())
+    }
+
+    fn back_off(&mut self) -> Duration {
+        // A full-period generator (Knuth's MMIX), of which the upper bits are used.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Self::BACK_OFF + Duration::from_micros((self.random >> 32) % Self::JITTER_US)
+    }
+
+    fn release(&mut self) -> Result<()> {
+        let mut release = ::redis::cmd("EVALSHA");
+        release.arg(&self.release).arg(1).arg(Self::KEY).arg(self.token);
+        match release.query(&mut self.connection)? {
+            1 => Ok(()),
+            _ => bail!("the lock was lost: it was held for longer than {} ms", Self::LIFE_MS),
+        }
+    }
 }
 
 fn connect(socket: &Path) -> Result<Connection> {

@@ -297,7 +297,7 @@ impl Checker {
                     // What came too late does not reach the object.
                     let fence = self.objects.get(&call.object).map_or(0, |model| model.fence);
                     let is_late = *reason == Reason::StaleFence as i32 && 0 < call.fence && call.fence < fence;
-                    if !is_same && !(call.applied == 0 && is_late) {
+                    if !(is_same || call.applied == 0 && is_late) {
                         let reason = Reason::try_from(*reason);
                         return Err(format!("the client saw {id:?} refused for {reason:?}, and {}", manager()));
                     }

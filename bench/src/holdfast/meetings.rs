@@ -1,0 +1,97 @@
+//! Work where many wait for one thing: events, barriers, and calls that only wait.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::client;
+use crate::args::WorkerArgs;
+use crate::contender::PROCESSES;
+use crate::contender::waiting::WAITERS;
+use crate::load::{Load, Timer};
+use crate::reading::now_ns;
+use crate::worker;
+
+/// Lets calls of several sessions wait for an event, which another session sets: how long it takes until the last of them
+/// is answered. That they come to wait does not count.
+pub(super) async fn event_set(args: &WorkerArgs) -> Result<()> {
+    let mut managers = Vec::new();
+    let mut events = Vec::new();
+    for _ in 0..args.sessions {
+        let manager = client::connect(args).await?;
+        events.push(manager.event("event").await?);
+        managers.push(manager);
+    }
+    let manager = client::connect(args).await?;
+    let setter = manager.event("event").await?;
+    worker::measure(args.calls, async |calls| {
+        let mut spent = Duration::ZERO;
+        for _ in 0..calls {
+            setter.clear().await?;
+            let each = 0..WAITERS / args.sessions;
+            let waits: Vec<_> = events.iter().flat_map(|event| each.clone().map(|_| event.wait().send())).collect();
+            // What a session asks for is done in this order: once this is answered, its calls wait.
+            for event in &events {
+                if event.is_set().await? {
+                    bail!("the event is set before anybody has set it");
+                }
+            }
+            let begin = Instant::now();
+            setter.set().await?;
+            for wait in waits {
+                wait.await?;
+            }
+            spent += begin.elapsed();
+        }
+        Ok(Load::apart(calls, spent))
+    })
+    .await
+}
+
+/// One of the parties of a barrier. A round is counted by the one that came first.
+pub(super) fn barrier(args: &WorkerArgs) -> Result<()> {
+    let manager = client::connect_blocking(args)?;
+    let barrier = manager.barrier("barrier", PROCESSES as u64)?;
+    worker::measure_blocking(args.calls, |rounds| {
+        let mut timer = Timer::start_untimed();
+        for _ in 0..rounds {
+            if barrier.wait()?.index == 0 {
+                timer.tick();
+            }
+        }
+        Ok(timer.stop())
+    })
+}
+
+/// Holds calls that wait for a lock, which another session has.
+pub(super) async fn lock_waits(args: &WorkerArgs) -> Result<()> {
+    let start_ns = now_ns();
+    let (holder, waiter) = (client::connect(args).await?, client::connect(args).await?);
+    let held = holder.lock("held lock").await?.acquire().await?;
+    let lock = waiter.lock("held lock").await?;
+    let waits: Vec<_> = (0..args.calls).map(|_| lock.acquire().send()).collect();
+    let waiting = lock.state().await?.waiting;
+    if waiting != args.calls {
+        bail!("{waiting} calls wait instead of {}", args.calls);
+    }
+    worker::ready_async().await?;
+    worker::report(&Load::whole(args.calls, start_ns))?;
+    drop((waits, held));
+    Ok(())
+}
+
+/// Holds calls that wait for an event, which nobody sets.
+pub(super) async fn event_waits(args: &WorkerArgs) -> Result<()> {
+    let start_ns = now_ns();
+    let manager = client::connect(args).await?;
+    let event = manager.event("event").await?;
+    let waits: Vec<_> = (0..args.calls).map(|_| event.wait().send()).collect();
+    // What a session asks for is done in this order: once this is answered, its calls wait.
+    if event.is_set().await? {
+        bail!("the event is set, although nobody has set it");
+    }
+    worker::ready_async().await?;
+    worker::report(&Load::whole(args.calls, start_ns))?;
+    drop(waits);
+    Ok(())
+}
