@@ -405,7 +405,9 @@ impl Session {
         match self.named.get_mut(name) {
             Some(known) => {
                 let old = std::mem::replace(known, slot.clone().into());
-                self.keep_involved(old);
+                if !Arc::ptr_eq(&old, &slot) {
+                    self.keep_involved(old);
+                }
             }
             None => {
                 self.check_handles()?;
