@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use holdfast::Address;
+use socket2::{SockFilter, SockRef};
 
 /// How many bytes of one connection pass before it is cut: from the client, and from the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ struct Shared {
     /// What has passed on the connection that was made last.
     up: AtomicU64,
     down: AtomicU64,
+    /// Nothing passes any more, and nobody is told.
+    vanished: AtomicBool,
+    /// The sockets of all connections.
+    sockets: Mutex<Vec<Arc<TcpStream>>>,
 }
 
 impl Cutter {
@@ -78,6 +83,7 @@ impl Cutter {
                 shared.up.store(0, Ordering::SeqCst);
                 shared.down.store(0, Ordering::SeqCst);
                 let (client, manager) = (Arc::new(client), Arc::new(manager));
+                shared.sockets.lock().unwrap().extend([client.clone(), manager.clone()]);
                 for (from, to, bytes, is_up) in
                     [(&client, &manager, cut.up, true), (&manager, &client, cut.down, false)]
                 {
@@ -85,7 +91,7 @@ impl Cutter {
                     let (from, to, shared) = (from.clone(), to.clone(), shared.clone());
                     thread::spawn(move || {
                         let passed = if is_up { &shared.up } else { &shared.down };
-                        if pass(&from, &to, bytes, passed) {
+                        if pass(&from, &to, bytes, passed, &shared.vanished) {
                             shared.cuts.fetch_add(1, Ordering::SeqCst);
                         }
                     });
@@ -106,6 +112,25 @@ impl Cutter {
         self.shared.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Cuts all connections that there are. Those that are made later pass.
+    pub fn cut(&self) {
+        for socket in self.shared.sockets.lock().unwrap().drain(..) {
+            // One that has ended by itself cannot be shut down.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// From now on nothing passes, and neither end is told, as if the host of the other had lost its power: its kernel answers
+    /// nothing either, neither data nor a question whether it is there.
+    pub fn vanish(&self) {
+        /// The whole program of a filter (classic BPF): "return 0", which takes in no byte of any packet.
+        const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+        self.shared.vanished.store(true, Ordering::SeqCst);
+        for socket in &*self.shared.sockets.lock().unwrap() {
+            SockRef::from(&**socket).attach_filter(&[NOTHING]).unwrap();
+        }
+    }
+
     /// How many connections were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
@@ -123,11 +148,12 @@ impl Drop for Cutter {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
+        self.cut();
     }
 }
 
 /// Passes so many bytes on, and cuts both connections then. Whether it did.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, bytes: u64, passed: &AtomicU64) -> bool {
+fn pass(mut from: &TcpStream, mut to: &TcpStream, bytes: u64, passed: &AtomicU64, vanished: &AtomicBool) -> bool {
     let mut buffer = vec![0; 16 << 10];
     let mut left = bytes;
     let is_cut = loop {
@@ -136,6 +162,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, bytes: u64, passed: &AtomicU64
         }
         let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
         match from.read(&mut buffer[..most]) {
+            Ok(_) if vanished.load(Ordering::SeqCst) => return false,
             Ok(read @ 1..) => {
                 if to.write_all(&buffer[..read]).is_err() {
                     break false;

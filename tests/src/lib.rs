@@ -11,9 +11,11 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
 
 mod cutter;
+pub mod death;
 pub mod http2;
 mod manager;
 mod mutate;
+mod party;
 mod process;
 mod pulse;
 mod raw;
@@ -27,6 +29,7 @@ mod witness;
 pub use cutter::{Cut, Cutter};
 pub use manager::{Manager, Setup};
 pub use mutate::fuzz;
+pub use party::{Ask, HOST, Party};
 pub use process::Process;
 pub use pulse::{Pulse, Seen};
 pub use raw::{Ended, Raw, Stream, call, handshake};

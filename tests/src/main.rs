@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that goes wrong is to panic")]
 
+mod victim;
+
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +29,7 @@ fn main() {
         ["add", name, count] => add(name, count.parse().unwrap()),
         ["hold", objects] => hold(objects.parse().unwrap()),
         ["lock", name] => lock(name),
+        ["inherit", name] => inherit(name),
         ["share"] => share(),
         ["take", token] => take(token),
         ["litter", seed] => litter(seed.parse().unwrap()),
@@ -38,6 +41,7 @@ fn main() {
         ["inherited", calls] => inherited(calls.parse().unwrap()),
         ["descriptors"] => descriptors(),
         ["iterate", dict, list] => iterate(dict, list),
+        ["victim", used, phase, name] => victim::run(used, phase, name),
         ["default-address"] => say(default_address()),
         ["connect-default"] => say(Manager::connect_default().unwrap().status().unwrap().pid),
         _ => panic!("no such role: {arguments:?}"),
@@ -57,6 +61,20 @@ fn lock(name: &str) {
     say("ready");
     while hear().is_some() {}
     drop(guard);
+}
+
+/// Takes a lock, tells its fence and whom it was told of, and holds it until it is told something, or the test is over.
+fn inherit(name: &str) {
+    let manager = Manager::connect_default().unwrap();
+    let guard = manager.lock(name).unwrap().acquire().unwrap();
+    let told = guard.abandoned().map_or("nobody was lost".to_owned(), |lost| {
+        let pid = lost.pid.unwrap_or_default();
+        format!("{}, process {pid} on {}, had {}", lost.name, lost.host, lost.fence)
+    });
+    say(format_args!("{}: {told}", guard.fence()));
+    if hear().is_some() {
+        guard.release().unwrap();
+    }
 }
 
 /// The next line from the test. `None` when the test is over.
@@ -82,6 +100,10 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
     };
     for limit in limits {
         let (name, value) = limit.split_once('=').unwrap();
+        if name == "epoch" {
+            config.epoch_file = Some(folder.join(value));
+            continue;
+        }
         set(&mut config, name, value);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
