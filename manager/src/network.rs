@@ -23,7 +23,7 @@ settings! {
         /// How long a TCP peer may be silent before its host is asked for a sign of life. Whole seconds count.
         "keepalive_time" keepalive_time: Duration as Span in 1000..=86_400_000, = Duration::from_secs(10);
         /// How long the host of a silent TCP peer has for a sign of life; the connection ends then. Whole multiples of
-        /// two seconds count.
+        /// two seconds count. For keepalive_time and this time together, what is sent to a TCP peer may stay unacknowledged.
         "keepalive_timeout" keepalive_timeout: Duration as Span in 2000..=240_000, = Duration::from_secs(10);
         /// How long a session waits for its client after its TCP connection broke; it is lost then. With 0ms it is lost at
         /// once.

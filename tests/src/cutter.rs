@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
 use holdfast::Address;
+use socket2::{SockFilter, SockRef};
 
 /// How many bytes of one connection pass before it is cut: from the client, and from the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,10 @@ struct Shared {
     weather_changes: Condvar,
     /// Both ends of each connection.
     sockets: Mutex<Vec<Weak<TcpStream>>>,
+    /// Nothing passes any more, and nobody is told.
+    vanished: AtomicBool,
+    /// Those of connections whose other end has vanished: closing them would tell.
+    gone: Mutex<Vec<Arc<TcpStream>>>,
 }
 
 impl Cutter {
@@ -145,7 +149,9 @@ impl Cutter {
                     let (from, to, shared) = (from.clone(), to.clone(), shared.clone());
                     thread::spawn(move || {
                         let passed = if is_up { &shared.up } else { &shared.down };
-                        if pass(&from, &to, Meter::new(until, is_up), passed, || shared.wait_for_weather()) {
+                        if pass(&from, &to, Meter::new(until, is_up), passed, &shared.vanished, || {
+                            shared.wait_for_weather();
+                        }) {
                             shared.cuts.fetch_add(1, Ordering::SeqCst);
                         }
                     });
@@ -182,6 +188,19 @@ impl Cutter {
         found
     }
 
+    /// From now on nothing passes, and neither end is told, as if the host of the other had lost its power: its kernel answers
+    /// nothing either, neither data nor a question whether it is there.
+    pub fn vanish(&self) {
+        /// The whole program of a filter (classic BPF): "return 0", which takes in no byte of any packet.
+        const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+        self.shared.vanished.store(true, Ordering::SeqCst);
+        let sockets = std::mem::take(&mut *self.shared.sockets.lock().unwrap());
+        for socket in sockets.iter().filter_map(Weak::upgrade) {
+            SockRef::from(&*socket).attach_filter(&[NOTHING]).unwrap();
+            self.shared.gone.lock().unwrap().push(socket);
+        }
+    }
+
     /// How many connections were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
@@ -212,6 +231,7 @@ impl Drop for Cutter {
         self.shared.over.store(true, Ordering::SeqCst);
         self.shared.weather_changes.notify_all();
         let _ = TcpStream::connect(self.address);
+        self.cut_all();
     }
 }
 
@@ -293,6 +313,7 @@ fn pass(
     mut to: &TcpStream,
     mut meter: Meter,
     passed: &AtomicU64,
+    vanished: &AtomicBool,
     wait_for_weather: impl Fn(),
 ) -> bool {
     let mut buffer = vec![0; 16 << 10];
@@ -301,6 +322,7 @@ fn pass(
             break true;
         }
         match from.read(&mut buffer) {
+            Ok(_) if vanished.load(Ordering::SeqCst) => return false,
             Ok(read @ 1..) => {
                 wait_for_weather();
                 let passing = meter.take(&buffer[..read]);

@@ -11,11 +11,13 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that goes wrong is to panic")]
 
 mod cutter;
+pub mod death;
 mod doors;
 pub mod history;
 pub mod http2;
 mod manager;
 mod mutate;
+mod party;
 mod process;
 mod pulse;
 mod raw;
@@ -30,6 +32,7 @@ pub use cutter::{Cut, Cutter, Part, Until, Weather};
 pub use doors::{ManagerDoor, Way};
 pub use manager::{Manager, Setup};
 pub use mutate::fuzz;
+pub use party::{Ask, HOST, Party};
 pub use process::Process;
 pub use pulse::{Pulse, Seen};
 pub use raw::{Ended, Raw, Stream, call, handshake};

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that goes wrong is to panic")]
 
+mod victim;
+
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +39,7 @@ fn main() {
         ["consume", library, name] => consume(library, name),
         ["consume-and-stay", name] => consume_and_stay(name),
         ["work", name] => work(name),
+        ["inherit", name] => inherit(name),
         ["share"] => share(),
         ["take", token] => take(token),
         ["litter", seed] => litter(seed.parse().unwrap()),
@@ -48,6 +51,7 @@ fn main() {
         ["inherited", calls] => inherited(calls.parse().unwrap()),
         ["descriptors"] => descriptors(),
         ["iterate", dict, list] => iterate(dict, list),
+        ["victim", used, phase, name] => victim::run(used, phase, name),
         ["default-address"] => say(default_address()),
         ["connect-default"] => say(Manager::connect_default().unwrap().status().unwrap().pid),
         _ => panic!("no such role: {arguments:?}"),
@@ -124,6 +128,20 @@ fn work(name: &str) {
     while hear().is_some() {}
 }
 
+/// Takes a lock, tells its fence and whom it was told of, and holds it until it is told something, or the test is over.
+fn inherit(name: &str) {
+    let manager = Manager::connect_default().unwrap();
+    let guard = manager.lock(name).unwrap().acquire().unwrap();
+    let told = guard.abandoned().map_or("nobody was lost".to_owned(), |lost| {
+        let pid = lost.pid.unwrap_or_default();
+        format!("{}, process {pid} on {}, had {}", lost.name, lost.host, lost.fence)
+    });
+    say(format_args!("{}: {told}", guard.fence()));
+    if hear().is_some() {
+        guard.release().unwrap();
+    }
+}
+
 /// The next line from the test. `None` when the test is over.
 fn hear() -> Option<String> {
     std::io::stdin().lock().lines().next().map(Result::unwrap)
@@ -151,6 +169,7 @@ fn serve(folder: PathBuf, listen: &str, limits: &[&str]) {
         match name {
             "history" => history = Some(std::fs::File::create_new(value).unwrap()),
             "mutant" => mutant::choose(Mutant::ALL.iter().copied().find(|mutant| format!("{mutant:?}") == value)),
+            "epoch" => config.epoch_file = Some(folder.join(value)),
             _ => set(&mut config, name, value),
         }
     }

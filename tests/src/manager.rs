@@ -183,9 +183,15 @@ impl Manager {
     /// A process in one of the roles of the test program, whose default manager is this one.
     #[must_use]
     pub fn worker(&self, arguments: &[&str]) -> Process {
+        self.worker_at(&self.addresses[0], arguments)
+    }
+
+    /// The same, which reaches it at another address.
+    #[must_use]
+    pub fn worker_at(&self, address: &Address, arguments: &[&str]) -> Process {
         let mut command = Command::new(&self.program);
         command.args(arguments);
-        command.env("HOLDFAST_ADDRESS", self.addresses[0].to_string());
+        command.env("HOLDFAST_ADDRESS", address.to_string());
         command.env("HOLDFAST_AUTHKEY_FILE", self.authkey_file());
         Process::start(&mut command)
     }

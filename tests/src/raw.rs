@@ -294,7 +294,8 @@ impl Stream {
         Ok(resumed)
     }
 
-    async fn hello_as(&mut self, received: u64, hello: Hello) -> Result<Welcome, Ended> {
+    /// Says Hello in these words, and waits for Welcome. The name is "raw" unless it has one.
+    pub async fn hello_as(&mut self, received: u64, hello: Hello) -> Result<Welcome, Ended> {
         let name = if hello.name.is_empty() { "raw".to_owned() } else { hello.name };
         let hello = Hello { protocol: PROTOCOL, name, ..hello };
         self.say(received, Some(client_frame::Frame::Hello(hello))).await;

@@ -230,7 +230,11 @@ fn watch(stream: &TcpStream, network: &Network) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(network.keepalive_time).with_interval(PROBE);
     let keepalive = keepalive.with_retries(u32::try_from(probes).unwrap_or(u32::MAX));
     let socket = SockRef::from(stream);
-    // No TCP_USER_TIMEOUT: it would also cut a peer that lives and only does not read for a while.
+    // Nobody is asked for a sign of life while something is on its way to them: what was granted to a host that has vanished
+    // would be sent again and again, for a quarter of an hour, and its session hold everything so long. The price: a peer that
+    // lives, and leaves more unread than fits its socket, loses its connection after this time too; it can resume.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(network.keepalive_time + network.keepalive_timeout))?;
     socket.set_tcp_keepalive(&keepalive)
 }
 
@@ -277,6 +281,8 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().ok(), Some(Duration::from_secs(77)));
         assert_eq!(socket.tcp_keepalive_interval().ok(), Some(PROBE));
         assert_eq!(socket.tcp_keepalive_retries().ok(), Some(5));
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().ok(), Some(Some(Duration::from_secs(87))));
         assert_eq!(socket.tcp_nodelay().ok(), Some(true));
     }
 

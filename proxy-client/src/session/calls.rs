@@ -866,8 +866,9 @@ mod tests {
             ..Welcome::default()
         });
         let request = LockAcquireRequest::default();
-        let mut acquire =
-            || calls.ask(&mut Vec::new(), None, Patience::Endless, None, true, |writer| writer.call(1, 0, false, &request));
+        let mut acquire = || {
+            calls.ask(&mut Vec::new(), None, Patience::Endless, None, true, |writer| writer.call(1, 0, false, &request))
+        };
         for _ in 0..2 {
             assert!(acquire().is_ok(), "there is room");
         }
