@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use serde_json::json;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 use crate::connection::{Connection, Door};
@@ -17,6 +17,18 @@ use crate::pb::*;
 /// The name of the reason of a refusal, as `REASON_EMPTY`. An error that the library made by itself has none.
 pub fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().filter(|info| info.domain == "holdfast.v1").map(|info| info.reason)
+}
+
+/// The code of an error. Where the deadline of a call passes here before the manager says so, tonic calls that CANCELLED.
+fn code(status: &Status) -> Code {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<TimeoutExpired>() {
+            return Code::DeadlineExceeded;
+        }
+        source = error.source();
+    }
+    status.code()
 }
 
 pub async fn errors(address: &str, connection: &Connection) -> Result<(), Box<dyn Error>> {
@@ -71,7 +83,7 @@ async fn until_waiting(queue: &mut QueueServiceClient<Door>, getters: u64) -> Re
 }
 
 fn show(case: &str, status: Status) {
-    print(case, status.code(), reason(&status), &status.to_string());
+    print(case, code(&status), reason(&status), &status.to_string());
 }
 
 fn print(case: &str, code: Code, reason: Option<String>, shown: &str) {
