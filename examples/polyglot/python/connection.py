@@ -24,6 +24,10 @@ class Connection:
             ("grpc.default_authority", "localhost"),
             # A connection that is made anew would have another session, and no token.
             ("grpc.client_idle_timeout_ms", 2**31 - 1),
+            # A proxy that the environment names, for the web, does not lead to a manager.
+            ("grpc.enable_http_proxy", 0),
+            # The library's own 4 MiB are less than a value may have.
+            ("grpc.max_receive_message_length", 64 << 20),
         ])
         self.token: bytes | None = None
         self.calls = 0
@@ -56,6 +60,14 @@ class Connection:
 
     def close(self) -> None:
         self.channel.close()
+
+
+def read_authkey(path: str) -> str:
+    """Takes white space off the ends, as the manager does, and refuses a file that others can read."""
+    if os.stat(path).st_mode & 0o077:
+        raise PermissionError(f"others can read {path}: chmod 600 it")
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
 
 
 def named(name: str) -> tuple[str, bytes]:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pathlib
 import sys
 
 import vectors
@@ -10,10 +9,10 @@ import vectors
 
 def login():
     """A connection to the manager that the environment names, with both sides proven."""
-    from connection import Connection
+    from connection import Connection, read_authkey
 
     connection = Connection(os.environ["HOLDFAST_ADDRESS"])
-    connection.authenticate(pathlib.Path(os.environ["HOLDFAST_AUTHKEY_FILE"]).read_text().strip())
+    connection.authenticate(read_authkey(os.environ["HOLDFAST_AUTHKEY_FILE"]))
     return connection
 
 

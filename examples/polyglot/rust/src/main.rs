@@ -9,6 +9,7 @@ mod work;
 
 use std::env;
 use std::error::Error;
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 
 use connection::Connection;
@@ -89,17 +90,26 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
 
 /// A connection to the manager that the environment names, with both sides proven.
 async fn login() -> Result<Connection, Box<dyn Error>> {
-    let name = |variable| env::var(variable).map_err(|_| format!("set {variable}: see --help"));
-    let authkey = std::fs::read_to_string(name("HOLDFAST_AUTHKEY_FILE")?)?;
+    let name = |variable| {
+        env::var(variable).map_err(|_| format!("set {variable}: it says where the manager is, or with which key"))
+    };
+    let authkey = read_authkey(&name("HOLDFAST_AUTHKEY_FILE")?)?;
     let mut connection = Connection::connect(&name("HOLDFAST_ADDRESS")?).await?;
     connection.authenticate(authkey.trim()).await?;
     Ok(connection)
 }
 
+/// Refuses a file that others can read.
+fn read_authkey(path: &str) -> Result<String, Box<dyn Error>> {
+    if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        return Err(format!("others can read {path}: chmod 600 it").into());
+    }
+    Ok(std::fs::read_to_string(path)?)
+}
+
 fn plan(flags: &[&str]) -> Result<Plan, Box<dyn Error>> {
     let (counter, entry) = (Expected::Usual, Expected::Usual);
-    let mut plan =
-        Plan { language: "rust".into(), parties: 1, adds: 10_000, locks: 200, items: 100, counter, entry };
+    let mut plan = Plan { language: "rust".into(), parties: 1, adds: 10_000, locks: 200, items: 100, counter, entry };
     for flag in flags.chunks(2) {
         match flag {
             ["--language", language] => plan.language = (*language).into(),

@@ -48,6 +48,10 @@ export class Connection {
       "grpc.default_authority": "localhost",
       // A connection that is made anew would have another session, and no token.
       "grpc.client_idle_timeout_ms": 2 ** 31 - 1,
+      // A proxy that the environment names, for the web, does not lead to a manager.
+      "grpc.enable_http_proxy": 0,
+      // The library's own 4 MiB are less than a value may have.
+      "grpc.max_receive_message_length": 64 << 20,
     });
     // Every stub would make a channel of its own.
     const same = { channelOverride: this.manager.getChannel() };

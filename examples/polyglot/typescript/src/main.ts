@@ -1,5 +1,5 @@
 // A client of Holdfast in TypeScript with nothing but the .proto files: @grpc/proto-loader and @grpc/grpc-js.
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { Connection } from "./connection.js";
@@ -19,11 +19,17 @@ function setting(name: string): string {
   return value;
 }
 
+/** Takes white space off the ends, as the manager does, and refuses a file that others can read. */
+function readAuthkey(path: string): string {
+  if (statSync(path).mode & 0o077) throw new Error(`others can read ${path}: chmod 600 it`);
+  return readFileSync(path, "ascii").trim();
+}
+
 /** Does something on a connection to the manager that the environment names, with both sides proven. */
 async function connected<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
   const connection = new Connection(setting("HOLDFAST_ADDRESS"));
   try {
-    await connection.authenticate(readFileSync(setting("HOLDFAST_AUTHKEY_FILE"), "utf8").trim());
+    await connection.authenticate(readAuthkey(setting("HOLDFAST_AUTHKEY_FILE")));
     return await use(connection);
   } finally {
     connection.close();
