@@ -16,8 +16,7 @@ DICT, QUEUE = "polyglot/errors/python/dict", "polyglot/errors/python/queue"
 
 def reason(error: grpc.RpcError) -> str | None:
     """The name of the reason of a refusal, as REASON_EMPTY. An error that the library made by itself has none."""
-    # A call that was cancelled here has no trailers, and rpc_status takes none for an empty list.
-    status = rpc_status.from_call(error) if error.trailing_metadata() else None
+    status = rpc_status.from_call(error)
     for detail in status.details if status else []:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == "holdfast.v1":

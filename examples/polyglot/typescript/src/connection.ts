@@ -7,7 +7,7 @@ import { loadSync } from "@grpc/proto-loader";
 import type { ProtoGrpcType } from "../generated/all.js";
 import { prove } from "./handshake.js";
 
-// The same options as in ./build, where the types are made. 64 bits do not fit a number: fences exceed 2^53.
+// The same options as in ./build, where the types are made. 64 bits do not fit a number: fences exceed 2^53 in time.
 const loaded = loadSync("all.proto", {
   includeDirs: process.env.POLYGLOT_PROTOS!.split(":"), keepCase: true, longs: String, enums: String, defaults: true, oneofs: true,
 });
