@@ -10,7 +10,7 @@ from handshake import prove
 from holdfast.v1 import auth_pb2, auth_pb2_grpc, manager_pb2, manager_pb2_grpc
 
 # For the calls that never wait. Those that do have no deadline here: they wait as long as it takes.
-PATIENCE = 60
+PATIENCE = 600
 
 
 class Connection:
