@@ -611,6 +611,61 @@ mod tests {
         }
     }
 
+    /// The file that clients in other languages are checked against, which was computed with Python's `hashlib` and `hmac`.
+    #[test]
+    fn the_vectors_for_other_languages_hold_in_both_roles() {
+        let file: serde_json::Value = serde_json::from_str(include_str!("../../docs/handshake-vectors.json")).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        assert_eq!(vectors.len(), 5);
+        for vector in vectors {
+            let text = |name: &str| vector[name].as_str().unwrap_or_else(|| panic!("{name} of {vector}"));
+            let bytes = |name: &str| from_hex(text(name));
+            let key = Authkey(Zeroizing::new(text("authkey").into()));
+            assert_eq!(bytes("authkey_hex"), key.as_str().as_bytes());
+            let binding = match bytes("binding_hex") {
+                hash if hash.is_empty() => Binding::None,
+                hash => Binding::TlsServerEndPoint(hash),
+            };
+            assert_eq!(text("header"), binding.gs2_header());
+            let profile = if text("user") == RFC_7677.user { &RFC_7677 } else { &HOLDFAST };
+
+            let (client_first, client) =
+                ClientAwaitingChallenge::begin_as(profile, &binding, Nonce(text("client_nonce").into()));
+            assert_eq!(client_first, text("client_first"));
+            let (client_final, client) = client.prove(text("server_first"), &key).unwrap();
+            assert_eq!(client_final, text("client_final"));
+            client.confirm(text("server_final")).unwrap();
+            let ends_in = |message: &str, attribute: &str, hex: &str| {
+                message.ends_with(&format!("{attribute}={}", BASE64_STANDARD.encode(bytes(hex))))
+            };
+            assert!(ends_in(&client_final, ",p", "proof_hex"));
+            assert!(ends_in(text("server_final"), "v", "signature_hex"));
+
+            // The manager's own salts have 16 bytes.
+            let Ok(salt) = bytes("salt_hex").try_into() else { continue };
+            let iterations = vector["iterations"].as_u64().unwrap().try_into().unwrap();
+            let verifier = Verifier::from_password(key.as_str(), salt, iterations);
+            let nonce = Nonce(text("server_nonce").into());
+            let (server_first, server) =
+                ServerAwaitingProof::begin_as(profile, &verifier, &binding, &client_first, nonce).unwrap();
+            assert_eq!(server_first, text("server_first"));
+            assert_eq!(server.finish(&verifier, &client_final).unwrap(), text("server_final"));
+        }
+
+        let refused = file["refused"].as_array().unwrap();
+        assert_eq!(refused.len(), 6);
+        for case in refused {
+            let (client_first, client) = client();
+            assert_eq!(case["client_first"], client_first);
+            let answer = client.prove(case["server_first"].as_str().unwrap(), &authkey());
+            assert_eq!(answer.unwrap_err(), Failure::UnacceptableParameters, "{case}");
+        }
+    }
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
     #[test]
     fn a_binding_that_the_listener_does_not_have_is_refused() {
         let verifier = verifier();
