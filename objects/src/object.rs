@@ -13,7 +13,7 @@ use crate::turn::{CallId, SessionId, Turn};
 /// - Nothing changes an object but an input: [`apply`](Self::apply) (a call), [`withdraw`](Self::withdraw),
 ///   [`undo`](Self::undo), [`acknowledge`](Self::acknowledge), or [`leave`](Self::leave) (the end of a session). One input
 ///   names exactly one object.
-/// - A call that is answered [`Answer::Wait`] is answered in a later turn, once: by [`Turn::wake`] and its like. Until then
+/// - A call that is answered [`Answer::Wait`] is answered in a later turn, once, among [`Turn::woken`]. Until then
 ///   [`visit_waiting`](Self::visit_waiting) shows it, and afterwards not.
 /// - Whether to wait is decided in the turn that would have to be waited for, so no wake-up falls between.
 /// - What a session holds or waits for it gives up when it leaves, and [`involves`](Self::involves) is true until then.

@@ -2,7 +2,7 @@
 //!
 //! [`run`](Ran::run) starts a manager and client processes that make arbitrary calls on objects of every kind, kills, stops and
 //! cuts off clients as a [`Plan`] says, and keeps two sorts of records: the manager writes every input that it applies, the
-//! clients when each call began and what came of it. [`check`] replays the inputs against the objects as models, and explains
+//! clients when each call began and what came of it. [`check()`] replays the inputs against the objects as models, and explains
 //! every answer that a client saw, or says what cannot be explained.
 
 mod check;

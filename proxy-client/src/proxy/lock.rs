@@ -68,8 +68,8 @@ impl<M: Mode> Lock<M> {
     /// Releases the lock in the place of whoever holds it with this fence: if the lock was made so that
     /// [anyone](Holding::released_by_anyone) may, or its holder has ended and it was kept.
     ///
-    /// Refused with [`Reason::NotHeld`](crate::Reason::NotHeld) if it is not yours to release, and with
-    /// [`Reason::StaleFence`](crate::Reason::StaleFence) if it has passed on since.
+    /// Refused with [`Reason::NotHeld`] if it is not yours to release, and with
+    /// [`Reason::StaleFence`] if it has passed on since.
     pub fn release(&self, fence: Fence) -> Output<M, LockReleaseRequest, ()> {
         let request = LockReleaseRequest { fence: Some(fence.get()), actor: M::actor() };
         self.remote.once(Ok(request), |_, _| Ok(()))
@@ -78,7 +78,7 @@ impl<M: Mode> Lock<M> {
     /// A condition of this lock: Python's `Condition(lock)`. All that have the same name, in whatever process, are the same one.
     ///
     /// Nothing is asked of the manager. A name of more than 256 bytes is refused with
-    /// [`Reason::InvalidName`](crate::Reason::InvalidName) when the condition is used.
+    /// [`Reason::InvalidName`] when the condition is used.
     #[must_use]
     pub fn condition(&self, name: &str) -> Condition<M> {
         Condition::new(self.remote.clone(), name)
@@ -97,7 +97,7 @@ impl<M: Mode> Lock<M> {
     /// Makes a lock that is [broken](super::OnLoss::Break) usable again, and frees one that was [kept](super::OnLoss::Keep).
     /// Says whether there was something to do.
     ///
-    /// Refused with [`Reason::NotHeld`](crate::Reason::NotHeld) if a process that lives holds it.
+    /// Refused with [`Reason::NotHeld`] if a process that lives holds it.
     pub fn reset(&self) -> Output<M, LockResetRequest, bool> {
         self.remote.once(Ok(LockResetRequest {}), |response, _| Ok(response.was_reset))
     }
@@ -220,7 +220,7 @@ impl<M: Mode> LockGuard<M> {
     /// Releases the lock, and waits until that is done. An async call that is dropped before it was polled leaves that to the
     /// guard, which is dropped with it.
     ///
-    /// Refused with [`Reason::StaleFence`](crate::Reason::StaleFence) or [`Reason::NotHeld`](crate::Reason::NotHeld) if it was
+    /// Refused with [`Reason::StaleFence`] or [`Reason::NotHeld`] if it was
     /// not held any more.
     pub fn release(self) -> M::Output<Ending<M, Self, LockReleaseRequest, ()>> {
         let request = self.check().map(|()| self.request());

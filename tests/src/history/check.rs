@@ -53,7 +53,7 @@ impl fmt::Display for Violation {
 /// - A call has a higher index than all that had ended before it began, on whatever object: real time is respected.
 /// - Each index was given once, and none is missing.
 /// - What a client did not wait for any longer was withdrawn or taken back.
-/// - The laws of [`Laws`] hold, and nothing is left of sessions that have ended.
+/// - The laws of `Laws` hold, and nothing is left of sessions that have ended.
 ///
 /// It takes time in proportion to the number of calls: nothing is searched for, since the index says where each call belongs.
 pub fn check(records: &[Record], logs: &[Vec<Entry>]) -> Result<Checked, Violation> {

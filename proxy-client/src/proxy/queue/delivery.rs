@@ -226,7 +226,7 @@ impl<M: Mode> Receipt<M> {
 
     /// Says that the item is done: it is no longer the queue's. Returns how many are yet unfinished.
     ///
-    /// Refused with [`Reason::NotHeld`](crate::Reason::NotHeld) if it has gone back. An async call that is dropped before it
+    /// Refused with [`Reason::NotHeld`] if it has gone back. An async call that is dropped before it
     /// was polled has said nothing, and the item is given back.
     pub fn done(self) -> M::Output<Done<M>> {
         settle_done(self.remote.clone(), vec![self])
@@ -235,7 +235,7 @@ impl<M: Mode> Receipt<M> {
     /// Gives the item back undone, at its place, to be delivered again. Returns how many items were put to the dead letters
     /// instead, since they were delivered too often: 0 or 1.
     ///
-    /// Refused with [`Reason::NotHeld`](crate::Reason::NotHeld) if it has gone back already.
+    /// Refused with [`Reason::NotHeld`] if it has gone back already.
     pub fn nack(self) -> M::Output<Nack<M>> {
         settle_nack(self.remote.clone(), vec![self])
     }
@@ -270,7 +270,7 @@ impl<M: Mode> fmt::Debug for Receipt<M> {
 }
 
 /// Many deliveries at once. They are settled together, or refused together with
-/// [`Reason::NotHeld`](crate::Reason::NotHeld) if one of them is not this session's, or of another queue.
+/// [`Reason::NotHeld`] if one of them is not this session's, or of another queue.
 impl<T, M: Mode> Queue<T, OnDone, M> {
     /// Says that these are done: see [`Receipt::done`]. Returns how many are yet unfinished.
     pub fn task_done(&self, deliveries: impl IntoIterator<Item: Into<Receipt<M>>>) -> M::Output<Done<M>> {
