@@ -829,7 +829,7 @@ mod tests {
 
     fn ask(calls: &mut Calls, patience: Patience) -> Asked {
         let asked = calls
-            .ask(&mut Vec::new(), None, patience, None, false, |writer| writer.call(1, 0, true, &DictLenRequest {}));
+            .ask(&mut Vec::new(), None, patience, None, false, |writer| writer.call(1, 0, false, &DictLenRequest {}));
         asked.ok().expect("there is room")
     }
 
