@@ -11,12 +11,12 @@ use holdfast_tests::history::{Plan, Ran, check};
 use holdfast_tests::program;
 
 /// How often a fault has the chance to be found. Each time there are other calls, and other things that go wrong.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 80;
 
 /// What finds a manager with this fault, and how soon. `None` if nothing does.
 fn caught(mutant: Option<Mutant>, seed: u64) -> Option<String> {
     let name = mutant.map(|mutant| format!("{mutant:?}"));
-    let plan = Plan { seed, clients: 8, actors: 6, calls: 6000, faults: 60 };
+    let plan = Plan { seed, clients: 8, actors: 6, calls: 6000, faults: 100 };
     match Ran::run(program!(), &plan, name.as_deref()) {
         Ok(ran) => check(&ran.records(), &ran.logs()).err().map(|violation| violation.to_string()),
         Err(unplanned) => Some(unplanned.to_string()),
