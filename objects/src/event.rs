@@ -9,7 +9,6 @@ use holdfast_proto::{
 };
 
 use crate::mutant::{Mutant, mutant};
-use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, CallState, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
 
@@ -73,10 +72,7 @@ impl Object for Event {
     fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
         let waited = self.waiting.remove(call).is_some();
         if waited {
-            match why {
-                Withdrawal::Patience => turn.wake(call, reply(false)),
-                Withdrawal::Cancelled => turn.refuse(call, withdrawn()),
-            }
+            turn.end_in_vain(call, why, reply(false));
         }
         waited
     }

@@ -16,7 +16,6 @@ use holdfast_proto::{
 
 use crate::holding::{self, Fate, Policy};
 use crate::mutant::{Mutant, mutant};
-use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
 
@@ -122,10 +121,7 @@ impl Object for Rwlock {
 
     fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
         let Some(mode) = self.waiting.remove(call) else { return false };
-        match why {
-            Withdrawal::Patience => turn.wake(call, mode.in_vain()),
-            Withdrawal::Cancelled => turn.refuse(call, withdrawn()),
-        }
+        turn.end_in_vain(call, why, mode.in_vain());
         // It may have stood between readers and others that wait.
         self.hand_on(turn);
         true

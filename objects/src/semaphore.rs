@@ -18,7 +18,6 @@ use holdfast_proto::{
 use self::grants::{Grant, GrantId, Grants, of, with};
 use crate::holding::{self, Fate, Policy};
 use crate::mutant::{Mutant, mutant};
-use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, CallState, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
 
@@ -181,10 +180,7 @@ impl Object for Semaphore {
     fn withdraw(&mut self, call: CallId, why: Withdrawal, turn: &mut Turn) -> bool {
         let waited = self.waiting.remove(call).is_some();
         if waited {
-            match why {
-                Withdrawal::Patience => turn.wake(call, Reply::Acquire(SemaphoreAcquireResponse::default())),
-                Withdrawal::Cancelled => turn.refuse(call, withdrawn()),
-            }
+            turn.end_in_vain(call, why, Reply::Acquire(SemaphoreAcquireResponse::default()));
             // Those behind it may need less.
             self.serve(turn);
         }

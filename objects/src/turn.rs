@@ -8,7 +8,7 @@ use core::ops::RangeInclusive;
 use holdfast_proto::{Reason, Refusal};
 
 use crate::catalog::AnyReply;
-use crate::{Answer, Client, Room};
+use crate::{Answer, Client, Room, Withdrawal};
 
 /// The id of a session: a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +132,14 @@ impl Turn {
     /// Answers a call that waits, with what is kept until its caller has it.
     pub(crate) fn deliver(&mut self, call: CallId, reply: impl Into<AnyReply>) {
         self.woken.push(Woken { call, answer: Answer::Delivered(reply.into()) });
+    }
+
+    /// Answers a call that waited in vain: with this reply, or, if its caller wants none, with `WITHDRAWN`.
+    pub(crate) fn end_in_vain(&mut self, call: CallId, why: Withdrawal, reply: impl Into<AnyReply>) {
+        match why {
+            Withdrawal::Patience => self.wake(call, reply),
+            Withdrawal::Cancelled => self.refuse(call, withdrawn()),
+        }
     }
 
     /// Refuses a call that waits.

@@ -3,6 +3,7 @@ use alloc::vec;
 use super::*;
 use crate::Room;
 use crate::testing::model::{Model, compare, refused};
+use crate::turn::withdrawn;
 use holdfast_proto::{EventClearRequest, EventIsSetRequest, EventSetRequest};
 
 /// An event and the inputs so far. Sessions are known by a letter, calls by theirs and a number.

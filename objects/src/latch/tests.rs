@@ -3,6 +3,7 @@ use alloc::vec;
 use super::*;
 use crate::Room;
 use crate::testing::model::{Model, compare, refused};
+use crate::turn::withdrawn;
 use holdfast_proto::LatchCountRequest;
 
 /// A latch and the inputs so far. Sessions are known by a letter, calls by theirs and a number.

@@ -3,6 +3,7 @@ use alloc::vec;
 
 use super::*;
 use crate::testing::model::{Model, compare, refused};
+use crate::turn::withdrawn;
 use crate::{Client, Room, Woken};
 use holdfast_proto::{SemaphoreDescribeRequest, SemaphoreResetRequest};
 

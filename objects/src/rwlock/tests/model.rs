@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::catalog::AnyReply;
 use crate::testing::model::{Model, compare, refused};
+use crate::turn::withdrawn;
 
 /// A lock for readers and writers, as lists.
 #[derive(Debug)]
