@@ -182,6 +182,12 @@ pub(crate) enum WorkerWork {
     UnaryAdd,
     /// `DictService/Add` as an RPC, 64 at once.
     UnaryAtOnce,
+    /// One blocking client, `dict.get`, once each millisecond.
+    LightGet,
+    /// Keep 1,024 calls in flight until this process is ended.
+    BusyCalls,
+    /// Set and get a value of 64 MiB until this process is ended.
+    BusyValues,
     /// One async client, a lock acquired and released.
     AsyncLock,
     /// One async client, a lock acquired, and its guard dropped.
@@ -261,6 +267,12 @@ pub(crate) enum RedisWork {
     Get,
     /// One of many that want the same lock.
     Contend,
+    /// `HGET`, once each millisecond.
+    LightGet,
+    /// Keep 1,024 commands in flight until this process is ended.
+    BusyCalls,
+    /// Set and get a value of 64 MiB until this process is ended.
+    BusyValues,
 }
 
 #[derive(Args, Debug)]

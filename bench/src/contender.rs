@@ -1,9 +1,11 @@
 //! Who takes part: one entry per thing that can be measured against another.
 
+pub(crate) mod neighbours;
 pub(crate) mod waiting;
 
 use std::fmt;
 
+use self::neighbours::Neighbour;
 use self::waiting::Waiting;
 use crate::args::{ObjectOp, Op};
 
@@ -57,6 +59,8 @@ pub(crate) enum Contender {
     EchoAsync,
     EchoBlocking,
     EchoLarge,
+    /// Beside a busy client.
+    Neighbour(Neighbour),
     /// At something that lets calls wait.
     Waiting(Waiting),
 }
@@ -85,6 +89,7 @@ impl Contender {
             | Self::HoldfastTcpInFlight
             | Self::HoldfastTlsInFlight
             | Self::RedisPipelined => 300_000,
+            Self::Neighbour(_) => 200,
             Self::Waiting(waiting) => waiting.first_calls(),
             _ => 5_000,
         }
@@ -98,6 +103,7 @@ impl Contender {
             | Self::CpythonIteration
             | Self::CpythonCreate(Socket::Tcp) => 1,
             Self::HoldfastLargeValue | Self::EchoLarge => 16,
+            Self::Neighbour(_) => 2_000,
             Self::Waiting(waiting) => waiting.least_calls(),
             _ => 256,
         }
@@ -164,6 +170,7 @@ impl fmt::Display for Contender {
             Self::EchoAsync => f.write_str("raw echo, async"),
             Self::EchoBlocking => f.write_str("raw echo, blocking"),
             Self::EchoLarge => f.write_str("raw echo, async, 1 MiB"),
+            Self::Neighbour(neighbour) => neighbour.fmt(f),
             Self::Waiting(waiting) => waiting.fmt(f),
         }
     }

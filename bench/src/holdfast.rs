@@ -4,6 +4,7 @@
 
 mod locks;
 mod meetings;
+mod neighbours;
 mod objects;
 mod queues;
 mod unary;
@@ -18,6 +19,7 @@ use anyhow::{Context, Error, Result, bail};
 
 use crate::args::{ObjectOp, Op, WorkerArgs, WorkerWork};
 use crate::child::{Child, Launch};
+use crate::contender::neighbours::VALUE;
 use crate::contender::waiting::{CREW, Library, Release};
 use crate::contender::{AT_ONCE, CONNECTIONS, IN_FLIGHT, PROCESSES};
 use crate::load::{self, Load};
@@ -48,8 +50,18 @@ impl Server {
         Self::listen(setting, &format!("unix:{}", socket.display()), cpu)
     }
 
+    /// The same, and it takes values of 64 MiB.
+    pub(crate) fn for_large_values(setting: &Setting, socket: &Path, cpu: Option<usize>) -> Result<Self> {
+        let limits = format!("{SERVE_LIMITS} --max-value-bytes {}MiB", 2 * VALUE >> 20);
+        Self::serve(setting, &format!("unix:{}", socket.display()), &limits, cpu)
+    }
+
     /// Starts a server on an address, and waits until it says which that has become.
     pub(crate) fn listen(setting: &Setting, address: &str, cpu: Option<usize>) -> Result<Self> {
+        Self::serve(setting, address, SERVE_LIMITS, cpu)
+    }
+
+    fn serve(setting: &Setting, address: &str, limits: &str, cpu: Option<usize>) -> Result<Self> {
         let program = program(setting)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
@@ -57,7 +69,7 @@ impl Server {
             .arg(address)
             .words("--authkey-file")
             .arg(&authkey_file)
-            .words(SERVE_LIMITS);
+            .words(limits);
         let mut process = Child::start(launch, cpu)?;
         let address = process.line(START)?;
         Ok(Self { process, address, authkey_file })
@@ -241,6 +253,7 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
         WorkerWork::Consume => queues::consume(args),
         WorkerWork::BlockingPing => queues::ping_blocking(args),
         WorkerWork::BlockingPong => queues::pong_blocking(args),
+        WorkerWork::LightGet => neighbours::light(args),
         WorkerWork::Barrier => meetings::barrier(args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -276,6 +289,8 @@ async fn asynchronous(args: &WorkerArgs) -> Result<()> {
         WorkerWork::AsyncQueue => queues::asynchronous(args).await,
         WorkerWork::AsyncPing => queues::ping(args).await,
         WorkerWork::AsyncPong => queues::pong(args).await,
+        WorkerWork::BusyCalls => neighbours::calls(args).await,
+        WorkerWork::BusyValues => neighbours::values(args).await,
         WorkerWork::EventSet => meetings::event_set(args).await,
         WorkerWork::LockWaits => meetings::lock_waits(args).await,
         WorkerWork::EventWaits => meetings::event_waits(args).await,

@@ -1,6 +1,7 @@
 //! The servers of one placement (all on one CPU, or free), each started when first needed, and the one place that knows
 //! how each contender is made to do its work.
 
+mod neighbours;
 mod waiting;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub(crate) struct Servers<'a> {
     holdfast: Lazy<holdfast::Server>,
     few_objects: Lazy<holdfast::Server>,
     many_objects: Lazy<holdfast::Server>,
+    large: Lazy<holdfast::Server>,
     tcp: Lazy<holdfast::Server>,
     tls: Lazy<holdfast::Server>,
     redis: Lazy<redis::Server>,
@@ -45,6 +47,7 @@ impl<'a> Servers<'a> {
             holdfast: Lazy::Untried,
             few_objects: Lazy::Untried,
             many_objects: Lazy::Untried,
+            large: Lazy::Untried,
             tcp: Lazy::Untried,
             tls: Lazy::Untried,
             redis: Lazy::Untried,
@@ -101,6 +104,7 @@ impl<'a> Servers<'a> {
             Contender::EchoAsync => self.echo()?.call(setting, calls, echo::ONCE, Library::Async, cpu),
             Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::ONCE, Library::Blocking, cpu),
             Contender::EchoLarge => self.echo()?.call(setting, calls, echo::LARGE_ONCE, Library::Async, cpu),
+            Contender::Neighbour(neighbour) => self.run_beside(neighbour, calls),
             Contender::Waiting(waiting) => self.run_waiting(waiting, calls),
         }
     }
@@ -126,6 +130,11 @@ impl<'a> Servers<'a> {
     fn many_objects(&mut self) -> Result<&holdfast::Server> {
         let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("many"));
         self.many_objects.get(|| holdfast::Server::with_objects(setting, &socket, setting.objects, cpu))
+    }
+
+    fn large(&mut self) -> Result<&holdfast::Server> {
+        let (setting, cpu, socket) = (self.setting, self.cpu(), self.socket("large"));
+        self.large.get(|| holdfast::Server::for_large_values(setting, &socket, cpu))
     }
 
     fn tcp(&mut self) -> Result<&holdfast::Server> {

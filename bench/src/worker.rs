@@ -86,6 +86,21 @@ pub(crate) fn run_ready(mut workers: Vec<Child>) -> Result<Reading> {
     Reading::of(&laps)
 }
 
+/// In the harness: does something while a process is busy that never ends by itself.
+pub(crate) fn beside<T>(mut busy: Option<Child>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if let Some(busy) = &mut busy {
+        await_ready(std::slice::from_mut(busy))?;
+        busy.say("go")?;
+    }
+    let done = work()?;
+    if let Some(busy) = &mut busy
+        && !busy.is_running()
+    {
+        return Err(busy.failure("ended before it was told to"));
+    }
+    Ok(done)
+}
+
 /// In the harness: waits until every worker is ready.
 pub(crate) fn await_ready(workers: &mut [Child]) -> Result<()> {
     for worker in workers {

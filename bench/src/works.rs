@@ -1,5 +1,6 @@
 //! The table of works: what is compared with what, and the goals.
 
+mod neighbours;
 mod waiting;
 
 use crate::args::{ObjectOp, Op};
@@ -56,6 +57,8 @@ pub(crate) enum Figure {
     Rate,
     /// The median of single calls, in microseconds.
     P50,
+    /// What one call in a hundred takes longer than, in microseconds.
+    P99,
     /// Elapsed time over calls, in milliseconds.
     Milliseconds,
     /// How much of a large value is moved each second, there and back, in MiB.
@@ -73,6 +76,7 @@ impl Figure {
             Self::TimePerCall => Some(reading.us_per_call()),
             Self::Rate => Some(reading.per_second()),
             Self::P50 => reading.p50_us,
+            Self::P99 => reading.p99_us,
             Self::Milliseconds => Some(reading.us_per_call() / 1000.0),
             Self::Bandwidth => Some(reading.per_second() * (2 * LARGE) as f64 / f64::from(1 << 20)),
             Self::Bytes | Self::Kibibytes => None,
@@ -82,7 +86,7 @@ impl Figure {
     /// The unit, as the JSON names it.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::TimePerCall | Self::P50 => "us",
+            Self::TimePerCall | Self::P50 | Self::P99 => "us",
             Self::Rate => "calls/s",
             Self::Milliseconds => "ms",
             Self::Bandwidth => "MiB/s",
@@ -125,7 +129,7 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(unary()),
         stage(large_value()),
     ];
-    data.into_iter().chain(waiting::stages(pinned)).collect()
+    data.into_iter().chain(waiting::stages(pinned)).chain(neighbours::stages(pinned)).collect()
 }
 
 fn one_at_a_time(op: Op, pinned: bool) -> Vec<Row> {

@@ -1,6 +1,8 @@
 //! Redis at its best: without persistence, over a Unix socket or loopback, driven by redis-benchmark and by the `redis` crate.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::args::{ObjectOp, Op, RedisClientArgs, RedisWork};
 use crate::child::{Child, Launch};
+use crate::contender::neighbours::{CALLS, VALUE};
 use crate::contender::{CONNECTIONS, IN_FLIGHT, PROCESSES};
 use crate::reading::Reading;
 use crate::register::Register;
@@ -171,6 +174,16 @@ impl Server {
         register::count(&path, handoffs, || worker::side_by_side(vec![contend; PROCESSES], cpu))
     }
 
+    /// The same connection, with a command each millisecond.
+    pub(crate) fn call_lightly(&self, setting: &Setting, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::side_by_side([self.client(setting, "light-get", calls)], cpu)
+    }
+
+    /// A client that is busy until it is ended.
+    pub(crate) fn busy(&self, setting: &Setting, work: &str, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.client(setting, work, 1), cpu)
+    }
+
     fn client(&self, setting: &Setting, work: &str, calls: u64) -> Launch {
         Launch::new("the redis crate's client", &setting.program)
             .words(&format!("redis-client {work} --calls {calls} --socket"))
@@ -219,7 +232,44 @@ pub(crate) fn call(args: &RedisClientArgs) -> Result<()> {
         RedisWork::Get => worker::measure_blocking(args.calls, |calls| {
             load::blocking(calls, || connection.hget::<_, _, Option<i64>>("hits", "counter"))
         }),
+        RedisWork::LightGet => worker::measure_blocking(args.calls, |calls| {
+            load::paced(calls, || connection.hget::<_, _, Option<i64>>("hits", "counter"))
+        }),
         RedisWork::Contend => contend(args, connection),
+        RedisWork::BusyCalls => busy_calls(args),
+        RedisWork::BusyValues => busy_values(connection),
+    }
+}
+
+/// Keeps many commands in flight: as each is answered the next one is sent, as redis-benchmark does.
+fn busy_calls(args: &RedisClientArgs) -> Result<()> {
+    const COMMAND: &[u8] = b"*4\r\n$7\r\nHINCRBY\r\n$4\r\nhits\r\n$7\r\ncounter\r\n$1\r\n1\r\n";
+    let mut socket = UnixStream::connect(&args.socket)?;
+    let commands = COMMAND.repeat(CALLS);
+    worker::ready()?;
+    socket.write_all(&commands)?;
+    let mut replies = vec![0; 1 << 16];
+    loop {
+        let read = socket.read(&mut replies)?;
+        // Each is an integer, a line of its own.
+        let answered = replies[..read].iter().filter(|byte| **byte == b'\n').count();
+        if read == 0 {
+            bail!("Redis hung up");
+        }
+        socket.write_all(&commands[..answered * COMMAND.len()])?;
+    }
+}
+
+/// Sets and gets a very large value.
+fn busy_values(mut connection: Connection) -> Result<()> {
+    let large = vec![b'x'; VALUE];
+    worker::ready()?;
+    loop {
+        connection.set::<_, _, ()>("very large", &large)?;
+        let got: Vec<u8> = connection.get("very large")?;
+        if got.len() != VALUE {
+            bail!("the value has {} bytes instead of {VALUE}", got.len());
+        }
     }
 }
 

@@ -289,7 +289,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Ok(send) = respond.send_response(response, false) {
             self.had_stream = true;
             let limits = self.shared.store.limits.clone();
-            self.stream = Some(SessionStream::new(request.into_body(), send, limits, self.grace()));
+            self.stream = Some(SessionStream::new(request.into_body(), send, limits, self.grace(), self.stint.clone()));
         }
     }
 
@@ -388,6 +388,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             this.wakes.take(Side::Connection);
             if this.poll_h2().is_ready() {
                 // What came before the end still counts, a goodbye most of all.
+                this.stint.begin();
                 this.poll_session();
                 this.detach();
                 return Poll::Ready(());

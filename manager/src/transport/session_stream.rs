@@ -19,11 +19,15 @@ use uuid::Uuid;
 
 use super::session_cell::SessionCell;
 use super::status::{self, trailers};
+use super::stint::Stint;
 use crate::detached::{Claim, Detached, Release, Resumption};
 use crate::limits::Limits;
 
-/// How many frames are handled before other connections of the same thread get their turn.
+/// How many frames are handled before the replies to them leave.
 const FRAMES_AT_ONCE: usize = 256;
+
+/// After so many frames there may be much to do, and the connection's stint has an end. They take 20 to 40 µs.
+const FRAMES_WITHOUT_A_CLOCK: usize = 64;
 
 /// The session stream of one connection: its frames in, its replies out, and the session between.
 ///
@@ -42,6 +46,7 @@ pub(super) struct SessionStream {
     count: Count,
     /// How sessions on this connection outlive it. `None` where none does: the end of a Unix socket is that of a process.
     grace: Option<Grace>,
+    stint: Stint,
     /// The session outlives this connection.
     resumable: bool,
 }
@@ -77,7 +82,13 @@ enum State {
 }
 
 impl SessionStream {
-    pub(super) fn new(recv: RecvStream, send: SendStream<Bytes>, limits: Arc<Limits>, grace: Option<Grace>) -> Self {
+    pub(super) fn new(
+        recv: RecvStream,
+        send: SendStream<Bytes>,
+        limits: Arc<Limits>,
+        grace: Option<Grace>,
+        stint: Stint,
+    ) -> Self {
         Self {
             recv,
             send,
@@ -87,6 +98,7 @@ impl SessionStream {
             limits,
             count: Count::default(),
             grace,
+            stint,
             resumable: false,
         }
     }
@@ -115,6 +127,7 @@ impl SessionStream {
         let mut before = None;
         while matches!(self.state, State::Silent | State::Open) && before != Some(self.count.sequence) {
             before = Some(self.count.sequence);
+            self.stint.begin();
             if self.poll_frames(cx, session).is_err() {
                 return;
             }
@@ -176,7 +189,7 @@ impl SessionStream {
             if matches!(self.state, State::Resuming(_)) && self.poll_resume(cx, session).is_pending() {
                 break;
             }
-            if frames >= FRAMES_AT_ONCE {
+            if frames >= FRAMES_AT_ONCE || self.must_pause(frames) {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -202,11 +215,23 @@ impl SessionStream {
         Ok(())
     }
 
+    /// Whether others must have their turn after so many frames.
+    fn must_pause(&self, frames: usize) -> bool {
+        if frames == 0 || !frames.is_multiple_of(FRAMES_WITHOUT_A_CLOCK) {
+            return false;
+        }
+        self.stint.start_clock();
+        !self.stint.goes_on()
+    }
+
     /// Replies to calls that waited, until none is left, the client must read first, or others must have their turn.
     fn put_answers(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Result<(), h2::Error> {
         let State::Open = self.state else { return Ok(()) };
         let Some(session) = session.get() else { return Ok(()) };
-        for _ in 0..FRAMES_AT_ONCE {
+        for answers in 0..FRAMES_AT_ONCE {
+            if self.must_pause(answers) {
+                break;
+            }
             if self.outbox.len() >= self.limits.outbound_bytes && self.poll_flush(cx)?.is_pending() {
                 return Ok(());
             }
