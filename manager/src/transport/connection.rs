@@ -303,7 +303,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// The connection is lost: what can outlive it waits for another one.
     fn detach(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.detach(&mut self.session);
+            stream.detach(&mut self.session, &mut self.calls);
         }
     }
 
@@ -311,7 +311,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
         let mut ended = false;
         if let Some(stream) = &mut self.stream {
-            ended = stream.poll(&mut cx, &mut self.session).is_ready();
+            ended = stream.poll(&mut cx, &mut self.session, &mut self.calls).is_ready();
         }
         self.calls.poll(&mut cx, &mut self.session);
         if ended {
