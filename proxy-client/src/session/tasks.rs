@@ -782,7 +782,11 @@ impl Drop for Driver {
         if !is_over {
             // A program whose `main` has returned, while other tasks had proxies: what it has taken is its own, and the session
             // is closed and not lost. tokio still moves sockets when it drops the tasks of a runtime.
-            self.shared.calls.lock().say_goodbye();
+            {
+                let mut calls = self.shared.calls.lock();
+                calls.say_goodbye();
+                calls.hurry();
+            }
             self.shared.flush();
         }
         // Without effect if the session is over already.

@@ -40,6 +40,9 @@ use crate::owner::Owner;
 /// What is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
 
+/// How long a session that is dropped waits for the manager to take what is to be given back, if that is very much.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The system takes no receive timeout of 0.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -446,6 +449,12 @@ impl Drop for Session {
         }
         self.calls.lock().say_goodbye();
         self.pump();
+        if self.calls.lock().has_more_to_say() {
+            // More is to be given back than may be in flight at once.
+            self.close(LAST_WORDS);
+            self.calls.lock().hurry();
+            self.pump();
+        }
     }
 }
 
