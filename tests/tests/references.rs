@@ -238,16 +238,3 @@ fn wait_for_nothing(client: &Manager, before: &holdfast::Status) {
         ((now.objects, now.bytes, now.sessions) == (before.objects, before.bytes, before.sessions)).then_some(())
     });
 }
-
-#[tokio::test]
-async fn what_comes_for_a_caller_that_has_given_up_is_given_back_without_another_call() {
-    let server = start();
-    let (client, observer) = (server.connect().await, server.connect().await);
-    let taken: holdfast::List<holdfast::Reference> = client.list("taken").await.unwrap();
-    taken.append(&client.new_list::<i64>().await.unwrap().reference()).await.unwrap();
-    until_async("its proxy is given back", async || (observer.status().await.unwrap().objects == 2).then_some(()))
-        .await;
-    // No deadline of it wakes anybody.
-    drop(taken.with_timeout(None).pop().send());
-    until_async("nobody has it any more", async || (observer.status().await.unwrap().objects == 1).then_some(())).await;
-}
