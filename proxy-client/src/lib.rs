@@ -61,6 +61,7 @@ pub use fence::Fence;
 pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
+pub use holdfast_stream::BusyPoll;
 pub use options::Options;
 pub use proxy::{
     Abandoned, Arrival, BarrierState, BreakCause, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState,
