@@ -22,8 +22,13 @@ pub(super) const TAKEN: Duration = Duration::from_micros(25);
 /// After so many times in a row in vain, this many waits are asleep before polling is tried again.
 const LONGEST_PAUSE: u32 = 128;
 
-/// The same where others took the CPU. It costs a slice of the scheduler each time, a hundred times of what polling gains.
+/// The same where others took the CPU again and again. It costs a slice of the scheduler each time, a hundred times of what
+/// polling gains.
 const LONGEST_PAUSE_FOR_OTHERS: u32 = 8192;
+
+/// Where others took the CPU, so many times as many waits are asleep as after the time before. The first time may be
+/// chance: an interrupt, or a thread that moved to another CPU since.
+const TIMES_FOR_OTHERS: u32 = 8;
 
 /// Whether to poll before going to sleep, and for how long: the one policy of the manager and of both drivers of clients.
 ///
@@ -42,8 +47,9 @@ const LONGEST_PAUSE_FOR_OTHERS: u32 = 8192;
 ///   in vain at most `found + short / 128 + 9` times, 50 µs each. What is burnt in vain is at most as much as polling
 ///   gained, and 1 in 128 of the waits that might have gained.
 /// - Where there is more to run than CPUs, the time is others'. Between two looks the CPU is offered to them, and where
-///   somebody took it for longer than 25 µs, polling ends, and 128 short waits are asleep; and after the next time 256, up
-///   to 8192: who sleeps is given the CPU sooner than who offered it.
+///   somebody took it for longer than 25 µs, polling ends, and 8 short waits are asleep; after the next time 64, then 512,
+///   up to 8192: who sleeps is given the CPU sooner than who offered it. So the CPU was lost at most
+///   `(found + 17) / 3 + short / 4096` times.
 /// - With one CPU it never polls: nobody could answer meanwhile.
 ///
 /// [`BusyPoll::For`] keeps to the first and the last of these rules alone.
@@ -151,7 +157,9 @@ impl Policy {
         self.pause = match polled {
             Polled::InTime => self.pause / 2,
             Polled::Nothing => (self.pause * 2).clamp(1, self.pause.max(LONGEST_PAUSE)),
-            Polled::Taken { .. } => (self.pause * 2).clamp(LONGEST_PAUSE, LONGEST_PAUSE_FOR_OTHERS),
+            Polled::Taken { .. } => {
+                (self.pause * TIMES_FOR_OTHERS).clamp(TIMES_FOR_OTHERS, LONGEST_PAUSE_FOR_OTHERS)
+            }
             Polled::Interrupted => return,
         };
         self.asleep = self.pause;

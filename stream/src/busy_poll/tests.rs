@@ -85,7 +85,7 @@ proptest! {
                     }
                 }
                 prop_assert!(in_vain <= found + short / 128 + 9, "{in_vain} in vain, {found} found, {short} short");
-                prop_assert!(lost <= short / 128 + 1, "{lost} lost, {short} short");
+                prop_assert!(lost <= (found + 17) / 3 + short / 4096, "{lost} lost, {found} found, {short} short");
             }
         }
     }
@@ -180,7 +180,7 @@ fn what_waits_for_somebody_is_polled_for_once_that_was_short() {
 fn where_others_want_the_cpu_it_stops_for_longer_each_time() {
     for mut policy in policies() {
         wait(&mut policy, Happens::Comes(10));
-        for pause in [128, 256, 512, 1024, 2048, 4096, 8192, 8192] {
+        for pause in [8, 64, 512, 4096, 8192, 8192] {
             assert_eq!(wait(&mut policy, Happens::Taken { found: true }), Did::LostTheCpu);
             assert!((0..pause).all(|_| wait(&mut policy, Happens::Comes(10)) == Did::Slept));
         }
