@@ -184,7 +184,10 @@ impl Options {
 
 /// What the environment says about polling.
 pub(crate) fn busy_poll_of_environment() -> Result<BusyPoll, ConnectError> {
-    let Some(text) = env::var_os(BUSY_POLL_VARIABLE) else { return Ok(BusyPoll::default()) };
+    // One that is empty counts as not set, as it does for the manager.
+    let Some(text) = env::var_os(BUSY_POLL_VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(BusyPoll::default());
+    };
     let text = text.to_string_lossy().into_owned();
     text.parse().map_err(|cause| ConnectError::BusyPoll { text, cause })
 }
