@@ -96,26 +96,27 @@ pub enum Look {
 pub struct Spell {
     begin: Instant,
     budget: Duration,
-    /// Others had the CPU for longer than an answer is worth.
-    is_taken: bool,
+    /// For how long others had the CPU, at the most.
+    taken: Duration,
 }
 
 impl Spell {
     /// Begins now.
     #[must_use]
     pub fn new(budget: Duration, now: Instant) -> Self {
-        Self { begin: now, budget, is_taken: false }
+        Self { begin: now, budget, taken: Duration::ZERO }
     }
 
     /// What came of polling, if the last look was the last.
     #[must_use]
     pub fn looked(&self, look: Look, now: Instant) -> Option<Polled> {
         let time = now.saturating_duration_since(self.begin);
-        let is_taken = self.is_taken || time > self.budget + policy::TAKEN;
+        let taken = self.taken.max(time.saturating_sub(self.budget));
+        let (is_taken, long) = (taken > policy::TAKEN, taken > policy::SLICE);
         match look {
-            Look::Found if is_taken => Some(Polled::Taken { found: true }),
+            Look::Found if is_taken => Some(Polled::Taken { found: true, long }),
             Look::Found => Some(Polled::InTime),
-            Look::Nothing if is_taken => Some(Polled::Taken { found: false }),
+            Look::Nothing if is_taken => Some(Polled::Taken { found: false, long }),
             Look::Nothing if time > self.budget => Some(Polled::Nothing),
             Look::Nothing => None,
             Look::Stop => Some(Polled::Interrupted),
@@ -126,7 +127,7 @@ impl Spell {
     pub fn give_way(&mut self, before: Instant, now: impl FnOnce() -> Instant) -> Instant {
         thread::yield_now();
         let after = now();
-        self.is_taken |= after.saturating_duration_since(before) > policy::TAKEN;
+        self.taken = self.taken.max(after.saturating_duration_since(before));
         after
     }
 }

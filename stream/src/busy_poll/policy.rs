@@ -22,13 +22,21 @@ pub(super) const TAKEN: Duration = Duration::from_micros(25);
 /// After so many times in a row in vain, this many waits are asleep before polling is tried again.
 const LONGEST_PAUSE: u32 = 128;
 
-/// The same where others took the CPU again and again. It costs a slice of the scheduler each time, a hundred times of what
-/// polling gains.
+/// Others who have the CPU for longer than this have enough work for a slice of the scheduler.
+pub(super) const SLICE: Duration = Duration::from_millis(1);
+
+/// Where others took the CPU, so many waits are asleep, and each time so many times as many. The first time may be chance: an
+/// interrupt, or a thread that moved to another CPU since.
+const PAUSE_FOR_OTHERS: u32 = 8;
+
+/// The first time, if they took it for a slice.
+const PAUSE_FOR_SLICE: u32 = 1024;
+
+/// At the most. A slice is a hundred times of what polling gains, and with many others it is one of each.
 const LONGEST_PAUSE_FOR_OTHERS: u32 = 8192;
 
-/// Where others took the CPU, so many times as many waits are asleep as after the time before. The first time may be
-/// chance: an interrupt, or a thread that moved to another CPU since.
-const TIMES_FOR_OTHERS: u32 = 8;
+/// What was learnt of others is half forgotten after so many times in which they did not want the CPU.
+const FORGET_OTHERS: u32 = 64;
 
 /// Whether to poll before going to sleep, and for how long: the one policy of the manager and of both drivers of clients.
 ///
@@ -47,12 +55,14 @@ const TIMES_FOR_OTHERS: u32 = 8;
 ///   in vain at most `found + short / 128 + 9` times, 50 µs each. What is burnt in vain is at most as much as polling
 ///   gained, and 1 in 128 of the waits that might have gained.
 /// - Where there is more to run than CPUs, the time is others'. Between two looks the CPU is offered to them, and where
-///   somebody took it for longer than 25 µs, polling ends, and 8 short waits are asleep; after the next time 64, then 512,
-///   up to 8192: who sleeps is given the CPU sooner than who offered it. So the CPU was lost at most
-///   `(found + 17) / 3 + short / 4096` times.
+///   somebody took it for longer than 25 µs, polling ends, and 8 short waits are asleep, or 1024 if it was longer than 1 ms;
+///   after the next time 8 times as many, up to 8192: who sleeps is given the CPU sooner than who offered it. Only
+///   64 times in which nobody else wanted the CPU halve that. So the CPU was lost at most `found / 192 + short / 8192 + 6`
+///   times.
 /// - With one CPU it never polls: nobody could answer meanwhile.
 ///
-/// [`BusyPoll::For`] keeps to the first and the last of these rules alone.
+/// [`BusyPoll::For`] keeps to the first and the last of these rules alone, for the time that it says; but who has lost the
+/// CPU meanwhile goes to sleep.
 ///
 /// Calls and those that wait for others need policies of their own, and so does each object that is waited for, and each way
 /// to do it: that a queue is never full says nothing about when there will be something in it.
@@ -65,7 +75,11 @@ pub struct Policy {
     short: Option<Duration>,
     /// How many waits are asleep after a time in vain.
     pause: u32,
-    /// How many of them are left.
+    /// How many waits are asleep after others took the CPU.
+    pause_for_others: u32,
+    /// How often something was found since then, or since that was halved.
+    found: u32,
+    /// How many waits are yet to be asleep.
     asleep: u32,
 }
 
@@ -101,6 +115,8 @@ pub enum Polled {
     Taken {
         /// Whether there was something.
         found: bool,
+        /// Whether they had it for longer than 1 ms.
+        long: bool,
     },
     /// It was not waited for as long as the budget, for another reason.
     Interrupted,
@@ -110,7 +126,7 @@ impl Polled {
     /// Whether there is something to be read.
     #[must_use]
     pub fn has_found(self) -> bool {
-        matches!(self, Self::InTime | Self::Taken { found: true })
+        matches!(self, Self::InTime | Self::Taken { found: true, .. })
     }
 }
 
@@ -125,13 +141,13 @@ impl Policy {
     /// For calls that are answered as soon as they are heard. `cpus` is how many this process may use.
     #[must_use]
     pub fn of_calls(busy_poll: BusyPoll, cpus: usize) -> Self {
-        Self { way: Way::new(busy_poll, cpus), short: None, pause: 0, asleep: 0 }
+        Self { way: Way::new(busy_poll, cpus), short: None, pause: 0, pause_for_others: 0, found: 0, asleep: 0 }
     }
 
     /// For waits that may end at any time: of calls that wait for somebody, of a manager for calls.
     #[must_use]
     pub fn of_waits(busy_poll: BusyPoll, cpus: usize) -> Self {
-        Self { way: Way::new(busy_poll, cpus), short: Some(SHORT), pause: 0, asleep: 1 }
+        Self { short: Some(SHORT), asleep: 1, ..Self::of_calls(busy_poll, cpus) }
     }
 
     /// Something is about to be waited for, for as long as `left`.
@@ -154,15 +170,27 @@ impl Policy {
 
     /// What came of polling.
     pub fn learn(&mut self, polled: Polled) {
-        self.pause = match polled {
-            Polled::InTime => self.pause / 2,
-            Polled::Nothing => (self.pause * 2).clamp(1, self.pause.max(LONGEST_PAUSE)),
-            Polled::Taken { .. } => {
-                (self.pause * TIMES_FOR_OTHERS).clamp(TIMES_FOR_OTHERS, LONGEST_PAUSE_FOR_OTHERS)
+        match polled {
+            Polled::InTime => {
+                self.pause /= 2;
+                self.asleep = self.pause;
+                self.found += 1;
+                if self.found == FORGET_OTHERS {
+                    (self.found, self.pause_for_others) = (0, self.pause_for_others / 2);
+                }
             }
-            Polled::Interrupted => return,
-        };
-        self.asleep = self.pause;
+            Polled::Nothing => {
+                self.pause = (self.pause * 2).clamp(1, LONGEST_PAUSE);
+                self.asleep = self.pause;
+            }
+            Polled::Taken { long, .. } => {
+                let least = if long { PAUSE_FOR_SLICE } else { PAUSE_FOR_OTHERS };
+                let pause = self.pause_for_others.saturating_mul(PAUSE_FOR_OTHERS);
+                (self.found, self.pause_for_others) = (0, pause.clamp(least, LONGEST_PAUSE_FOR_OTHERS));
+                self.asleep = self.pause_for_others.max(self.pause);
+            }
+            Polled::Interrupted => {}
+        }
     }
 
     /// A wait asleep has ended that was to be told of.

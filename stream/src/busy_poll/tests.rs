@@ -16,7 +16,7 @@ enum Happens {
     /// It comes after so many microseconds.
     Comes(u64),
     /// Others take the CPU when it is offered.
-    Taken { found: bool },
+    Taken { found: bool, long: bool },
 }
 
 /// What a policy did about one wait.
@@ -35,8 +35,8 @@ fn wait(policy: &mut Policy, happens: Happens) -> Did {
             policy.learn(if in_time { Polled::InTime } else { Polled::Nothing });
             if in_time { Did::Found } else { Did::InVain }
         }
-        (Next::Poll(_), Happens::Taken { found }) => {
-            policy.learn(Polled::Taken { found });
+        (Next::Poll(_), Happens::Taken { found, long }) => {
+            policy.learn(Polled::Taken { found, long });
             Did::LostTheCpu
         }
         (Next::SleepAndTell, Happens::Comes(after)) => {
@@ -53,7 +53,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (0..300_u64).prop_map(Happens::Comes),
         2 => (51..200_u64).prop_map(Happens::Comes),
         1 => (200..10_000_000_u64).prop_map(Happens::Comes),
-        1 => any::<bool>().prop_map(|found| Happens::Taken { found }),
+        1 => any::<(bool, bool)>().prop_map(|(found, long)| Happens::Taken { found, long }),
     ]
 }
 
@@ -85,7 +85,7 @@ proptest! {
                     }
                 }
                 prop_assert!(in_vain <= found + short / 128 + 9, "{in_vain} in vain, {found} found, {short} short");
-                prop_assert!(lost <= (found + 17) / 3 + short / 4096, "{lost} lost, {found} found, {short} short");
+                prop_assert!(lost <= found / 192 + short / 8192 + 6, "{lost} lost, {found} found, {short} short");
             }
         }
     }
@@ -129,8 +129,8 @@ proptest! {
             for what in &past {
                 wait(&mut policy, *what);
             }
-            // 8192 short waits after the CPU was lost, then 4096 and so on.
-            for _ in 0..2 * 8192 + 20 {
+            // Those after the CPU was lost, or those after times in vain: 128, 64 and so on.
+            for _ in 0..8192 + 256 + 20 {
                 wait(&mut policy, Happens::Comes(10));
             }
             prop_assert!((0..100).all(|_| wait(&mut policy, Happens::Comes(10)) == Did::Found));
@@ -176,14 +176,28 @@ fn what_waits_for_somebody_is_polled_for_once_that_was_short() {
     assert_eq!(wait(&mut policy, Happens::Comes(20)), Did::Found);
 }
 
+/// Others take the CPU, and so many waits are asleep after each time.
+fn lose_all(policy: &mut Policy, long: bool, pauses: &[u32]) {
+    for pause in pauses {
+        assert_eq!(wait(policy, Happens::Taken { found: true, long }), Did::LostTheCpu);
+        assert!((0..*pause).all(|_| wait(policy, Happens::Comes(10)) == Did::Slept));
+        // For a while nobody wants it.
+        assert!((0..63).all(|_| wait(policy, Happens::Comes(10)) == Did::Found));
+    }
+}
+
 #[test]
 fn where_others_want_the_cpu_it_stops_for_longer_each_time() {
     for mut policy in policies() {
         wait(&mut policy, Happens::Comes(10));
-        for pause in [8, 64, 512, 4096, 8192, 8192] {
-            assert_eq!(wait(&mut policy, Happens::Taken { found: true }), Did::LostTheCpu);
-            assert!((0..pause).all(|_| wait(&mut policy, Happens::Comes(10)) == Did::Slept));
-        }
+        let mut goes_on = policy.clone();
+        lose_all(&mut goes_on, false, &[8, 64, 512, 4096, 8192, 8192]);
+        goes_on = policy;
+        lose_all(&mut goes_on, true, &[1024, 8192, 8192]);
+        assert!((0..64 * 3).all(|_| wait(&mut goes_on, Happens::Comes(10)) == Did::Found));
+        lose_all(&mut goes_on, true, &[8192]);
+        assert!((0..64 * 7).all(|_| wait(&mut goes_on, Happens::Comes(10)) == Did::Found));
+        lose_all(&mut goes_on, false, &[512]);
     }
 }
 
@@ -200,7 +214,7 @@ fn who_stopped_for_another_reason_learns_nothing() {
 fn a_fixed_time_is_kept_to_whatever_comes_of_it() {
     let time = Duration::from_micros(70);
     for mut policy in [Policy::of_calls(time.into(), 2), Policy::of_waits(time.into(), 2)] {
-        for polled in [Polled::Nothing, Polled::Taken { found: false }, Polled::Nothing, Polled::InTime] {
+        for polled in [Polled::Nothing, Polled::Taken { found: false, long: true }, Polled::Nothing, Polled::InTime] {
             assert_eq!(policy.begin(None), Next::Poll(time));
             policy.learn(polled);
         }
@@ -270,11 +284,15 @@ fn who_is_not_given_the_cpu_back_stops() {
         assert_eq!(spell.looked(Look::Nothing, now), None);
         let back = spell.give_way(now, || now + away);
         assert_eq!(back, now + away);
-        assert_eq!(spell.looked(Look::Nothing, back), stops.then_some(Polled::Taken { found: false }));
-        let found = if stops { Polled::Taken { found: true } } else { Polled::InTime };
+        assert_eq!(spell.looked(Look::Nothing, back), stops.then_some(Polled::Taken { found: false, long: false }));
+        let found = if stops { Polled::Taken { found: true, long: false } } else { Polled::InTime };
         assert_eq!(spell.looked(Look::Found, back), Some(found));
     }
     // Who was interrupted elsewhere than at the offer.
     let late = now + BUDGET + TAKEN * 2;
-    assert_eq!(Spell::new(BUDGET, now).looked(Look::Found, late), Some(Polled::Taken { found: true }));
+    let taken = Some(Polled::Taken { found: true, long: false });
+    assert_eq!(Spell::new(BUDGET, now).looked(Look::Found, late), taken);
+    let mut spell = Spell::new(BUDGET, now);
+    let later = spell.give_way(now, || now + Duration::from_millis(2));
+    assert_eq!(spell.looked(Look::Nothing, later), Some(Polled::Taken { found: false, long: true }));
 }
