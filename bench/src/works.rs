@@ -151,10 +151,7 @@ fn one_at_a_time(op: Op, pinned: bool) -> Vec<Row> {
         row(asynchronous, ours, Contender::EchoAsync, pinned_only(1.25)),
         row(blocking, ours_blocking, ours, pinned_only(0.9)),
         row(blocking, ours_blocking, Contender::RedisCrate(op), redis(1.0, 0.3)),
-        Row {
-            figure: Figure::P99,
-            ..row(blocking, ours_blocking, Contender::RedisCrate(op), redis(1.0, 0.5))
-        },
+        Row { figure: Figure::P99, ..row(blocking, ours_blocking, Contender::RedisCrate(op), redis(1.0, 0.5)) },
         row(blocking, ours_blocking, Contender::EchoBlocking, pinned_only(1.25)),
     ]
 }

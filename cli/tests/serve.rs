@@ -512,7 +512,8 @@ fn how_to_poll_is_told_to_manager_and_clients_alike() {
     let wrong = Serve::start(home.holdfast(&["serve"]).env("HOLDFAST_BUSY_POLL", "sometimes")).finish();
     wrong.ended(2, &["HOLDFAST_BUSY_POLL", "auto, off"]);
     for (told, is) in [("auto", "auto"), ("off", "off"), ("0", "off"), ("70", "70")] {
-        let printed = Serve::start(home.holdfast(&["serve", "--print-config"]).env("HOLDFAST_BUSY_POLL", told)).finish();
+        let printed =
+            Serve::start(home.holdfast(&["serve", "--print-config"]).env("HOLDFAST_BUSY_POLL", told)).finish();
         printed.ended(0, &[]);
         assert!(printed.output.contains(&format!("busy_poll = \"{is}\"")), "{}", printed.output);
     }

@@ -274,14 +274,12 @@ impl Workers {
             let runtime = runtime()?;
             runtimes.push(runtime.handle().clone());
             let ended = ended.clone();
-            thread::Builder::new()
-                .name(format!("holdfast-{number}"))
-                .spawn(move || {
-                    runtime.block_on(async {
-                        drop(tokio::spawn(poller::watch(busy_poll)));
-                        ended.cancelled().await;
-                    });
-                })?;
+            thread::Builder::new().name(format!("holdfast-{number}")).spawn(move || {
+                runtime.block_on(async {
+                    drop(tokio::spawn(poller::watch(busy_poll)));
+                    ended.cancelled().await;
+                });
+            })?;
         }
         Ok(Self { runtimes: runtimes.into(), next: Arc::default() })
     }

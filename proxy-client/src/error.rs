@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use holdfast_proto::place::{Address, AuthkeyFileError, InvalidAddress};
 use holdfast_proto::scram::Failure;
-use holdfast_stream::{BUSY_POLL_VARIABLE, NotBusyPoll};
 use holdfast_proto::{Reason, Refusal};
+use holdfast_stream::{BUSY_POLL_VARIABLE, NotBusyPoll};
 
 use crate::codec::CodecError;
 

@@ -11,9 +11,7 @@ mod self_wake;
 mod sent;
 mod unix_socket;
 
-pub use busy_poll::{
-    BUSY_POLL_VARIABLE, BusyPoll, Look, Next, NotBusyPoll, Policy, Polled, Spell, allowed_cpus, poll,
-};
+pub use busy_poll::{BUSY_POLL_VARIABLE, BusyPoll, Look, Next, NotBusyPoll, Policy, Polled, Spell, allowed_cpus, poll};
 pub use outbox::Outbox;
 pub use self_wake::{SelfWake, Side};
 pub use sent::Sent;

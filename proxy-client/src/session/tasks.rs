@@ -55,7 +55,15 @@ impl Mode for Async {
     }
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, state: State::New, leads: None, has_polled: false, asleep: None }
+        Call {
+            session: session.clone(),
+            exchange,
+            timeout,
+            state: State::New,
+            leads: None,
+            has_polled: false,
+            asleep: None,
+        }
     }
 
     fn run_renewing<E: Renewable<Self>>(

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use holdfast_proto::Resume;
 use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
+use holdfast_stream::{Look, Next as BeforeSleep, Polled, poll as poll_until};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use holdfast_stream::{Look, Next as BeforeSleep, Polled, poll as poll_until};
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -282,13 +282,7 @@ impl Session {
     }
 
     /// Reads what comes next, polling or asleep, and learns from it.
-    fn receive(
-        &self,
-        next: BeforeSleep,
-        site: Option<Site>,
-        pipe: &Pipe,
-        buffer: &mut [u8],
-    ) -> MutexGuard<'_, Driven> {
+    fn receive(&self, next: BeforeSleep, site: Option<Site>, pipe: &Pipe, buffer: &mut [u8]) -> MutexGuard<'_, Driven> {
         match next {
             BeforeSleep::Poll(budget) => {
                 let polled = poll_socket(pipe, buffer, budget);
