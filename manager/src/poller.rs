@@ -77,12 +77,13 @@ impl Watch {
     }
 
     fn before_sleep(&mut self) {
-        let Some(waker) = &self.waker else { return };
-        let waker = waker.clone();
+        if self.waker.is_none() {
+            return;
+        }
         match self.begin() {
             Next::Poll(budget) => {
                 self.budget = Some(budget);
-                waker.wake();
+                self.waker.iter().for_each(Waker::wake_by_ref);
             }
             Next::SleepAndTell => self.asleep_since = Some(Instant::now()),
             Next::Sleep => {}

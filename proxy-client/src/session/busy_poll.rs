@@ -43,7 +43,11 @@ impl Policies {
         if self.waits.len() >= MOST_SITES && !self.waits.contains_key(&site) {
             self.waits.clear();
         }
-        self.waits.entry(site).or_insert_with(|| Policy::of_waits(self.busy_poll, self.cpus))
+        self.waits.entry(site).or_insert_with(|| {
+            let mut policy = Policy::of_waits(self.busy_poll, self.cpus);
+            policy.learn_of_others(&self.calls);
+            policy
+        })
     }
 
     /// A reply is about to be waited for, for as long as `left`.
@@ -53,8 +57,12 @@ impl Policies {
 
     /// What came of polling.
     pub(super) fn learn(&mut self, site: Option<Site>, polled: Polled) {
-        self.of(site).learn(polled);
+        let policy = self.of(site);
+        policy.learn(polled);
         if matches!(polled, Polled::Taken { .. }) {
+            let learnt = policy.clone();
+            self.calls.learn_of_others(&learnt);
+            self.waits.values_mut().for_each(|policy| policy.learn_of_others(&learnt));
             // Perhaps there are fewer than there were.
             self.cpus = allowed_cpus();
             self.calls.note_cpus(self.cpus);
@@ -92,6 +100,24 @@ mod tests {
         policies.learn(Some(PUT), Polled::Nothing);
         assert!(!polls(&mut policies, Some(PUT)));
         assert!(polls(&mut policies, None), "a call that waits for nobody");
+    }
+
+    #[test]
+    fn others_who_want_the_cpu_are_learnt_of_once_for_all_waits() {
+        for lost in [None, Some(GET)] {
+            let mut policies = Policies::on(2, BusyPoll::Auto);
+            for site in [GET, PUT].map(Some) {
+                policies.slept(site, Duration::ZERO);
+                assert!(polls(&mut policies, site));
+            }
+            policies.learn(lost, Polled::Taken { found: true, long: true });
+            assert!([None, Some(GET), Some(PUT), Some(OTHER_GET)].iter().all(|site| !polls(&mut policies, *site)));
+            for _ in 0..1024 {
+                polls(&mut policies, None);
+                policies.slept(Some(PUT), Duration::ZERO);
+            }
+            assert!(polls(&mut policies, None) && polls(&mut policies, Some(PUT)));
+        }
     }
 
     #[test]

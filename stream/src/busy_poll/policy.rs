@@ -65,7 +65,8 @@ const FORGET_OTHERS: u32 = 64;
 /// CPU meanwhile goes to sleep.
 ///
 /// Calls and those that wait for others need policies of their own, and so does each object that is waited for, and each way
-/// to do it: that a queue is never full says nothing about when there will be something in it.
+/// to do it: that a queue is never full says nothing about when there will be something in it. Only what is learnt of others
+/// who want the CPU holds for all of a process ([`learn_of_others`](Self::learn_of_others)).
 ///
 /// It is told what happened: [`learn`](Self::learn) what came of polling, [`slept`](Self::slept) how long a wait was.
 #[derive(Clone, Debug)]
@@ -191,6 +192,15 @@ impl Policy {
             }
             Polled::Interrupted => {}
         }
+    }
+
+    /// Takes over what another policy of the same process has just learnt of others who want the CPU: whatever is waited for,
+    /// they are the same.
+    pub fn learn_of_others(&mut self, from: &Self) {
+        self.pause_for_others = self.pause_for_others.max(from.pause_for_others);
+        // What is left of a pause for them, and not of one after times in vain.
+        self.asleep = self.asleep.max(from.asleep.min(from.pause_for_others));
+        self.found = 0;
     }
 
     /// A wait asleep has ended that was to be told of.
