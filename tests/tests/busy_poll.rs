@@ -173,6 +173,12 @@ fn on_cpu(process: &str) -> Duration {
     Duration::from_nanos(threads.iter().sum())
 }
 
+/// How long a thread was ready to run and had no CPU.
+fn waited_for_cpu(thread: &str) -> Duration {
+    let schedstat = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap();
+    Duration::from_nanos(schedstat.split(' ').nth(1).unwrap().parse().unwrap())
+}
+
 const CALLS: u64 = 200;
 
 /// How often the manager or this thread slept in so many calls.
@@ -242,7 +248,14 @@ fn both_ends_learn_to_poll_without_being_told() {
     }
     let (manager, client) = told(BusyPoll::Auto, BusyPoll::Auto);
     let dict = client.dict("counters").unwrap();
-    until("most calls are made without sleep", || (sleeps_in_calls(&manager, &dict) <= CALLS / 2).then_some(()));
+    let waited = || waited_for_cpu(&manager.process.pid().to_string()) + waited_for_cpu("thread-self");
+    let (before, begin) = (waited(), Instant::now());
+    until("most calls are made without sleep, or others want the CPUs", || {
+        let polls = sleeps_in_calls(&manager, &dict) <= CALLS / 2;
+        // Where others do, it is right not to poll, and nothing is to be seen. That is not told by a moment.
+        let others = begin.elapsed() > Duration::from_secs(10) && waited() - before > begin.elapsed() / 10;
+        (polls || others).then_some(())
+    });
 }
 
 #[test]
