@@ -1,5 +1,7 @@
 //! Managers and sessions that poll before they sleep: what they are told, whom they must not hold up, and what CPU they may use.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::fs;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -278,8 +280,8 @@ fn with_one_cpu_nobody_polls() {
 #[test]
 fn who_waits_for_a_lock_does_not_poll_for_it() {
     const WATCH: Duration = Duration::from_secs(2);
-    let (_manager, holder) = told(BusyPoll::Auto, BusyPoll::Auto);
-    let waiter = blocking::Manager::connect_with(&_manager.options().busy_poll(BusyPoll::Auto)).unwrap();
+    let (manager, holder) = told(BusyPoll::Auto, BusyPoll::Auto);
+    let waiter = blocking::Manager::connect_with(&manager.options().busy_poll(BusyPoll::Auto)).unwrap();
     let held = holder.lock("lock").unwrap();
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {
