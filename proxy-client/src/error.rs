@@ -1,11 +1,12 @@
 //! What can go wrong, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use holdfast_proto::place::{Address, AuthkeyFileError, InvalidAddress};
 use holdfast_proto::scram::Failure;
-use holdfast_proto::{Reason, Refusal};
+use holdfast_proto::{PoolRaised, PoolWorkerLost, Reason, Refusal};
 
 use crate::codec::CodecError;
 
@@ -76,6 +77,87 @@ pub enum Error {
     /// There is no manager to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The function is not registered in this program.
+    #[error(
+        "{function} is not registered: put #[holdfast::function] over it, and name the function itself where it is called, not a closure around it"
+    )]
+    NotRegistered {
+        /// What the compiler calls it.
+        function: Box<str>,
+    },
+    /// The function failed in the process that ran it: it panicked, returned an `Err` where none was expected, or raised what
+    /// its language has for that. It ran to its end and is not tried again.
+    #[error("{0}")]
+    Raised(Box<Raised>),
+    /// The worker that had the task ended before it was done. Whether it had begun, and how far it came, is not known.
+    #[error("{0}")]
+    WorkerLost(Box<WorkerLost>),
+    /// The task was cancelled before it was done, or its pool was terminated.
+    #[error("the task was cancelled before it was done: by cancel, or because its pool was terminated")]
+    Cancelled,
+}
+
+/// How a function failed in another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Raised {
+    /// The type of the error, as its language calls it: `panic` for a panic, `Err` for an error that a function of Rust returned.
+    pub kind: String,
+    /// Its message.
+    pub message: String,
+    /// The worker's own backtrace; empty if it has none.
+    pub trace: String,
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, message, trace } = self;
+        match (&**kind, trace.is_empty()) {
+            ("Err", _) => write!(f, "the function failed: {message}")?,
+            ("panic", _) => write!(f, "the function panicked: {message}")?,
+            _ => write!(f, "the function raised {kind}: {message}")?,
+        }
+        if trace.is_empty() { Ok(()) } else { write!(f, "\nin the worker:\n{trace}") }
+    }
+}
+
+impl From<PoolRaised> for Raised {
+    fn from(raised: PoolRaised) -> Self {
+        let PoolRaised { r#type, message, trace, .. } = raised;
+        Self { kind: r#type, message, trace }
+    }
+}
+
+/// A worker that ended while it had a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerLost {
+    /// What its process called itself.
+    pub name: String,
+    /// Its process id; 0 if it is not known.
+    pub pid: u32,
+    /// Its host; empty if it is not known.
+    pub host: String,
+    /// How often the task was tried.
+    pub tries: u32,
+}
+
+impl fmt::Display for WorkerLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, pid, host, tries } = self;
+        write!(
+            f,
+            "the worker {name:?} (process {pid} on {host:?}) ended before the task was done, which was tried {tries} \
+             times: look why the worker ends; a task that may be done twice can be tried more often"
+        )
+    }
+}
+
+impl From<PoolWorkerLost> for WorkerLost {
+    fn from(lost: PoolWorkerLost) -> Self {
+        let PoolWorkerLost { name, pid, host, tries } = lost;
+        Self { name, pid, host, tries }
+    }
 }
 
 /// There is no session with a manager.

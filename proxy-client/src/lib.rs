@@ -40,6 +40,9 @@
 //! - **Owned by nobody for ever.** An object with a name lives until it is deleted. One without lives while some process has
 //!   a proxy to it, or a token for it waits; a process that is killed gives back what it had.
 
+#[cfg(test)]
+extern crate self as holdfast;
+
 pub mod blocking;
 mod child;
 mod codec;
@@ -47,6 +50,7 @@ mod codec;
 mod embedded;
 mod error;
 mod fence;
+mod function;
 mod options;
 mod owner;
 pub mod proxy;
@@ -56,8 +60,28 @@ mod token;
 pub use codec::CodecError;
 #[cfg(feature = "embedded")]
 pub use embedded::init;
-pub use error::{ConnectError, Error, Result};
+pub use error::{ConnectError, Error, Raised, Result, WorkerLost};
 pub use fence::Fence;
+pub use function::{Arguments, Function, Named};
+/// Registers a function, so that other processes can be asked to run it.
+///
+/// It stays the function that it is. What it takes and returns is what serde can write and read, proxies among them; it has a
+/// name of its own, which is the identifier unless another one is said, and by which programs in other languages know it.
+///
+/// ```
+/// #[holdfast::function]
+/// fn square(x: i64) -> i64 {
+///     x * x
+/// }
+///
+/// #[holdfast::function(name = "text.count")]
+/// fn count(text: String, of: char) -> Result<usize, String> {
+///     if text.is_empty() { Err("the text is empty".to_owned()) } else { Ok(text.matches(of).count()) }
+/// }
+/// # assert_eq!(square(3), 9);
+/// # assert_eq!(count("abca".to_owned(), 'a'), Ok(2));
+/// ```
+pub use holdfast_macros::function;
 pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
@@ -140,3 +164,11 @@ pub type Barrier = proxy::Barrier<session::tasks::Async>;
 
 /// A shared latch, for async programs: see [`proxy::Latch`].
 pub type Latch = proxy::Latch<session::tasks::Async>;
+
+/// What `#[holdfast::function]` writes. Not for anybody else.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+
+    pub use crate::function::{Callable, Item, Registered};
+}
