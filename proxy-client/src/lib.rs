@@ -53,6 +53,7 @@ mod fence;
 mod function;
 mod options;
 mod owner;
+mod process;
 pub mod proxy;
 mod session;
 mod token;
