@@ -78,6 +78,9 @@ pub(crate) enum Command {
     RedisClient(RedisClientArgs),
     #[command(hide = true)]
     EtcdClient(EtcdClientArgs),
+    /// End at once: what any start of this program takes.
+    #[command(hide = true)]
+    Nothing,
 }
 
 #[derive(Args, Debug)]
@@ -216,6 +219,10 @@ pub(crate) enum WorkerWork {
     LockWaits,
     /// Hold that many calls that wait for an event.
     EventWaits,
+    /// `Process::start` and `join`.
+    StartProcess,
+    /// This program started and waited for, without the library.
+    BareProcess,
 }
 
 #[derive(Args, Debug)]

@@ -32,6 +32,7 @@ use crate::args::{Cli, Command};
 use crate::peers::{echo, etcd, redis};
 
 fn main() -> ExitCode {
+    let _family = ::holdfast::init();
     match run(&Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
@@ -50,6 +51,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::EchoClient(client) => echo::call(client)?,
         Command::RedisClient(client) => redis::call(client)?,
         Command::EtcdClient(client) => etcd::call(client)?,
+        Command::Nothing => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@
     cpython.py produce ADDRESS CALLS  CALLS items put for others
     cpython.py consume ADDRESS CALLS  CALLS items taken
     cpython.py barrier ADDRESS CALLS  one party of a barrier, for CALLS rounds, counted by the one that comes first
+    cpython.py spawn CALLS            a process started by the method `spawn` and joined, CALLS times
     cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
 An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
@@ -238,12 +239,29 @@ def start():
     report(1, begun, replied)
 
 
+def nothing():
+    pass
+
+
+def spawn(calls):
+    context = multiprocessing.get_context("spawn")
+
+    def call():
+        process = context.Process(target=nothing)
+        process.start()
+        process.join()
+
+    one_at_a_time(calls, call)
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "serve":
         serve(*rest)
     elif what == "start":
         start()
+    elif what == "spawn":
+        spawn(int(rest[0]))
     else:
         address, calls, *more = rest
         works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier]
