@@ -158,8 +158,8 @@ pub(crate) fn has_a_child_that_connects(manager: u32, address: String) {
 }
 
 #[holdfast::function]
-pub(crate) fn sums_to(data: Vec<u64>, sum: u64) {
-    assert_eq!(data.iter().sum::<u64>(), sum);
+pub(crate) fn has_length(text: String, length: usize) {
+    assert_eq!(text.len(), length);
 }
 
 #[holdfast::function]
