@@ -33,11 +33,8 @@ const STACK: usize = 8 << 20;
 /// Lets this program start itself as another process. Call it first in `main`, before threads are started or arguments are read, and
 /// keep what it returns to the end of `main`:
 ///
-/// ```
-/// fn main() {
-///     let _family = holdfast::init();
-///     // ...
-/// }
+/// ```no_run
+/// let _family = holdfast::init();
 /// ```
 ///
 /// In a process that [`Process::start`](crate::Process) or a pool started, this runs what that process is for, and never returns; with
