@@ -87,7 +87,7 @@ mod tests {
         let here = line!() + 1;
         let panicked = catch(|| panic!("of {} kinds", 2)).expect_err("it panicked");
         assert_eq!(panicked.message, "of 2 kinds");
-        assert_eq!(panicked.location, format!("{}:{here}:32", file!()));
+        assert!(panicked.location.starts_with(&format!("{}:{here}:", file!())), "{}", panicked.location);
         assert!(
             panicked.backtrace.contains("a_panic_is_told_with_its_place_and_its_backtrace"),
             "{}",

@@ -47,11 +47,12 @@ pub(crate) fn leave(code: i32) {
 /// What it returns is nested deeper than data is.
 #[holdfast::function]
 pub(crate) fn returns_no_datum() -> Nested {
-    (0..1000).fold(Nested(None), |inner, _| Nested(Some(vec![Box::new(inner)])))
+    (0..1000).fold(Nested(Vec::new()), |inner, _| Nested(vec![inner]))
 }
 
-#[derive(serde::Serialize)]
-pub(crate) struct Nested(Option<Vec<Box<Nested>>>);
+/// As deep as one likes.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct Nested(pub(crate) Vec<Nested>);
 
 /// Goes on when its parent has ended.
 #[holdfast::function]

@@ -119,13 +119,10 @@ pub(crate) async fn wrong_async() {
     let error = process.start().await.unwrap_err();
     assert!(matches!(error, Error::Process(ProcessError::AlreadyStarted { .. })), "{error}");
     process.join().await.unwrap();
-    let deep = (0..2000).fold(Nested2(Vec::new()), |inner, _| Nested2(vec![inner]));
-    let error = holdfast::Process::new(Named::<(Nested2,), ()>::new("of nobody"), (deep,)).start().await.unwrap_err();
+    let deep = (0..2000).fold(Nested(Vec::new()), |inner, _| Nested(vec![inner]));
+    let error = holdfast::Process::new(Named::<(Nested,), ()>::new("of nobody"), (deep,)).start().await.unwrap_err();
     assert!(matches!(error, Error::Codec(CodecError::TooDeep)), "{error}");
 }
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Nested2(Vec<Nested2>);
 
 /// In a fork, the parent's children are not one's own; one's own are.
 pub(crate) fn fork() {
