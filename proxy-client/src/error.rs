@@ -9,6 +9,7 @@ use holdfast_proto::scram::Failure;
 use holdfast_proto::{PoolRaised, PoolWorkerLost, Reason, Refusal};
 
 use crate::codec::CodecError;
+use crate::pipe::PipeError;
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -77,6 +78,9 @@ pub enum Error {
     /// There is no manager to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A pipe did not do what was asked of it.
+    #[error(transparent)]
+    Pipe(#[from] PipeError),
     /// The function is not registered in this program.
     #[error(
         "{function} is not registered: put #[holdfast::function] over it, and name the function itself where it is called, not a closure around it"
@@ -295,10 +299,16 @@ impl Error {
         self.reason() == Some(Reason::Empty)
     }
 
-    /// Whether a queue had no room for as long as the caller would wait: Python's `queue.Full`.
+    /// Whether a queue or a pipe had no room for as long as the caller would wait: Python's `queue.Full`.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.reason() == Some(Reason::Full)
+        self.reason() == Some(Reason::Full) || matches!(self, Self::Pipe(PipeError::Full { .. }))
+    }
+
+    /// Whether a pipe has ended, and all that was sent is received: Python's `EOFError`.
+    #[must_use]
+    pub fn is_end_of_file(&self) -> bool {
+        matches!(self, Self::Pipe(PipeError::Ended))
     }
 
     /// Whether a queue was shut down: Python's `queue.ShutDown`.

@@ -53,6 +53,7 @@ mod fence;
 mod function;
 mod options;
 mod owner;
+pub mod pipe;
 mod process;
 pub mod proxy;
 mod session;
@@ -87,6 +88,7 @@ pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
+pub use pipe::PipeError;
 pub use proxy::{
     Abandoned, Arrival, BarrierState, BreakCause, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState,
     OnClose, OnLoss, QueueOptions, QueueState, RwLockState, SemaphoreHolder, SemaphoreState, Status, UnknownKind,
@@ -165,6 +167,18 @@ pub type Barrier = proxy::Barrier<session::tasks::Async>;
 
 /// A shared latch, for async programs: see [`proxy::Latch`].
 pub type Latch = proxy::Latch<session::tasks::Async>;
+
+/// Makes pipes, for async programs: see [`pipe::Pipe`].
+pub type Pipe = pipe::Pipe<session::tasks::Async>;
+
+/// The end of a pipe that both sends and receives, for async programs: see [`pipe::Connection`].
+pub type Connection<S, R> = pipe::Connection<S, R, session::tasks::Async>;
+
+/// The end of a pipe that sends, for async programs: see [`pipe::Sender`].
+pub type Sender<T> = pipe::Sender<T, session::tasks::Async>;
+
+/// The end of a pipe that receives, for async programs: see [`pipe::Receiver`].
+pub type Receiver<T> = pipe::Receiver<T, session::tasks::Async>;
 
 /// What `#[holdfast::function]` writes. Not for anybody else.
 #[doc(hidden)]

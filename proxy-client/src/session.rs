@@ -4,7 +4,7 @@
 //! them: [`tasks`], a task on a tokio runtime, or [`threads`], the calling thread itself.
 
 mod body;
-mod busy_poll;
+pub(crate) mod busy_poll;
 mod by_number;
 mod calls;
 mod hello;

@@ -26,7 +26,7 @@ const LONGEST_PAUSE: u32 = 128;
 ///
 /// It knows neither sockets nor clocks. [`poll`] does the polling.
 #[derive(Clone, Debug)]
-pub(super) struct BusyPoll {
+pub(crate) struct BusyPoll {
     budget: Duration,
     /// How many replies are waited for asleep after a miss.
     pause: u32,
@@ -36,20 +36,20 @@ pub(super) struct BusyPoll {
 
 impl BusyPoll {
     /// For a session of this process. A budget of 0 means never.
-    pub(super) fn new(budget: Duration) -> Self {
+    pub(crate) fn new(budget: Duration) -> Self {
         // Looks at the CPUs that this process may run on, and at the share of them that its control group grants.
         let cpus = thread::available_parallelism().map_or(1, NonZero::get);
         Self::on(cpus, budget)
     }
 
     /// For a process that may use so many CPUs.
-    pub(super) fn on(cpus: usize, budget: Duration) -> Self {
+    pub(crate) fn on(cpus: usize, budget: Duration) -> Self {
         let budget = if cpus > 1 { budget.min(LONGEST) } else { Duration::ZERO };
         Self { budget, pause: 0, asleep: 0 }
     }
 
     /// A reply is about to be waited for, for as long as `left`: how long to poll for it.
-    pub(super) fn begin(&mut self, left: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn begin(&mut self, left: Option<Duration>) -> Option<Duration> {
         if self.asleep > 0 {
             self.asleep -= 1;
             return None;
@@ -59,7 +59,7 @@ impl BusyPoll {
     }
 
     /// What came of polling.
-    pub(super) fn learn(&mut self, polled: Polled) {
+    pub(crate) fn learn(&mut self, polled: Polled) {
         self.pause = match polled {
             Polled::InTime => self.pause / 2,
             Polled::Nothing => (self.pause * 2).clamp(1, LONGEST_PAUSE),
@@ -73,7 +73,7 @@ impl BusyPoll {
 
 /// What came of polling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Polled {
+pub(crate) enum Polled {
     /// Something came within the budget.
     InTime,
     /// Something came, but nobody looked in time.
@@ -86,14 +86,14 @@ pub(super) enum Polled {
 
 impl Polled {
     /// Whether there is something to be read.
-    pub(super) fn has_found(self) -> bool {
+    pub(crate) fn has_found(self) -> bool {
         matches!(self, Self::InTime | Self::Late)
     }
 }
 
 /// What a look at the socket found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Look {
     Found,
     Nothing,
     /// It is not for this caller to wait any more.
@@ -101,7 +101,7 @@ pub(super) enum Look {
 }
 
 /// Looks until something is found or the time is over. `now` is the clock.
-pub(super) fn poll(budget: Duration, mut now: impl FnMut() -> Instant, mut look: impl FnMut() -> Look) -> Polled {
+pub(crate) fn poll(budget: Duration, mut now: impl FnMut() -> Instant, mut look: impl FnMut() -> Look) -> Polled {
     let begin = now();
     loop {
         let looked = look();

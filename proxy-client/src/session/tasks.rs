@@ -554,17 +554,17 @@ impl Shared {
 /// A call that moves the wire of its session itself. They are counted over all sessions of the process: while one polls the
 /// others would wait for its thread, and their replies could not be read at once.
 #[derive(Debug)]
-struct Leader(());
+pub(crate) struct Leader(());
 
 static LEADERS: AtomicUsize = AtomicUsize::new(0);
 
 impl Leader {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         LEADERS.fetch_add(1, Ordering::Relaxed);
         Self(())
     }
 
-    fn is_only_one() -> bool {
+    pub(crate) fn is_only_one() -> bool {
         LEADERS.load(Ordering::Relaxed) == 1
     }
 }
@@ -580,7 +580,7 @@ const CALLS_PER_TURN: u8 = 8;
 
 /// Polling from tasks, which hold up the other tasks of their thread.
 #[derive(Debug)]
-struct Polling {
+pub(crate) struct Polling {
     busy_poll: BusyPoll,
     /// For calls that may wait: what is learnt of them says nothing about others.
     of_waits: BusyPoll,
@@ -590,7 +590,7 @@ struct Polling {
 
 /// What a call does until its reply comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     Poll(Duration),
     /// Lets other tasks run, and then asks again.
     Turn,
@@ -598,15 +598,15 @@ enum Next {
 }
 
 impl Polling {
-    fn new(busy_poll: BusyPoll) -> Self {
+    pub(crate) fn new(busy_poll: BusyPoll) -> Self {
         Self { of_waits: busy_poll.clone(), busy_poll, in_a_row: 0 }
     }
 
-    fn of(&mut self, may_wait: bool) -> &mut BusyPoll {
+    pub(crate) fn of(&mut self, may_wait: bool) -> &mut BusyPoll {
         if may_wait { &mut self.of_waits } else { &mut self.busy_poll }
     }
 
-    fn next(&mut self, may_wait: bool) -> Next {
+    pub(crate) fn next(&mut self, may_wait: bool) -> Next {
         if self.in_a_row == CALLS_PER_TURN {
             self.in_a_row = 0;
             return Next::Turn;
