@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_manager::{Limits, Network, run_private, runtime};
 
+use crate::options::busy_poll_of_environment;
+
 /// Tells a program that it was started to be a manager.
 const ROLE_VARIABLE: &str = "HOLDFAST_ROLE";
 const MANAGER: &str = "manager";
@@ -35,7 +37,10 @@ fn serve() -> i32 {
             return 1;
         }
     };
-    let served = runtime.block_on(run_private(Limits::default(), Network::default(), 1, |address, authkey_file| {
+    // One that cannot be read is told to the owner when it connects.
+    let busy_poll = busy_poll_of_environment().unwrap_or_default();
+    let network = Network { busy_poll, ..Network::default() };
+    let served = runtime.block_on(run_private(Limits::default(), network, 1, |address, authkey_file| {
         let mut stdout = io::stdout().lock();
         // If nobody reads it, the owner is gone, which is noticed anyway.
         let _ = writeln!(stdout, "{address}\n{}", authkey_file.display()).and_then(|()| stdout.flush());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_proto::place::{Address, AuthkeyFileError, InvalidAddress};
 use holdfast_proto::scram::Failure;
 use holdfast_proto::{PoolRaised, PoolWorkerLost, Reason, Refusal};
+use holdfast_stream::{BUSY_POLL_VARIABLE, NotBusyPoll};
 
 use crate::codec::CodecError;
 use crate::pipe::PipeError;
@@ -220,6 +221,14 @@ pub enum ConnectError {
     /// The address is none.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
+    /// What the environment says about polling means nothing.
+    #[error("{BUSY_POLL_VARIABLE} is {text:?}: {cause}")]
+    BusyPoll {
+        /// What it says.
+        text: String,
+        /// What it may say.
+        cause: NotBusyPoll,
+    },
     /// The authkey file cannot be used.
     #[error("{0}")]
     AuthkeyFile(String),

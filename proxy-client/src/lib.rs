@@ -87,6 +87,7 @@ pub use holdfast_macros::function;
 pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
+pub use holdfast_stream::BusyPoll;
 pub use options::Options;
 pub use pipe::PipeError;
 pub use proxy::{

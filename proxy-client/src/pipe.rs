@@ -41,6 +41,7 @@ mod operation;
 mod outbound;
 mod passing;
 mod peer;
+mod polling;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -71,9 +72,6 @@ use end::End;
 ///
 /// The other process gives it memory as it comes; without a bound a wrong length would take all that there is.
 pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
-
-/// How long a socket is looked at before who receives goes to sleep, where that lately paid.
-const BUSY_POLL: Duration = Duration::from_micros(50);
 
 /// How an end of a pipe is waited for: the difference between the async and the blocking library, and the only one.
 pub trait Waiting: Mode {

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use holdfast_stream::{Look, poll as poll_until};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::coop;
 use tokio::time::{Sleep, sleep};
 
-use super::end::{End, Filled};
+use super::end::End;
 use super::operation::Operation;
-use super::{BUSY_POLL, Held, PipeError, Waiting};
+use super::polling::{RECEIVING, look, policies};
+use super::{Held, PipeError, Waiting};
 use crate::error::{Error, Result};
-use crate::session::busy_poll::{self, BusyPoll, Look};
 use crate::session::tasks::{Async, Leader, Next, Polling};
 
 impl Waiting for Async {
@@ -29,7 +30,15 @@ impl Waiting for Async {
         patience: Option<Duration>,
         operation: O,
     ) -> Transfer<'a, O> {
-        Transfer { state: held.map_err(Some), patience, timer: None, leads: None, has_polled: false, operation }
+        Transfer {
+            state: held.map_err(Some),
+            patience,
+            timer: None,
+            leads: None,
+            has_polled: false,
+            asleep: None,
+            operation,
+        }
     }
 }
 
@@ -46,6 +55,8 @@ pub struct Transfer<'a, O: Operation> {
     /// While it waits.
     leads: Option<Leader>,
     has_polled: bool,
+    /// It sleeps since then, which is to be told.
+    asleep: Option<Instant>,
     operation: O,
 }
 
@@ -72,7 +83,7 @@ impl<O: Operation> Future for Transfer<'_, O> {
             this.leads.get_or_insert_with(Leader::new);
             match watch.poll_before_sleep(end) {
                 Polled::Found => done = this.operation.attempt(end).transpose(),
-                Polled::Nothing => this.has_polled = true,
+                Polled::Nothing { since } => (this.has_polled, this.asleep) = (true, since),
                 Polled::Turn => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -93,6 +104,9 @@ impl<O: Operation> Future for Transfer<'_, O> {
         match done {
             Some(done) => {
                 coop.made_progress();
+                if let Some(since) = this.asleep.take() {
+                    watch.slept(since.elapsed());
+                }
                 this.leads = None;
                 this.state = Err(None);
                 Poll::Ready(done)
@@ -113,13 +127,16 @@ impl<O: Operation> Drop for Transfer<'_, O> {
 /// What came of polling.
 enum Polled {
     Found,
-    Nothing,
+    Nothing {
+        /// From when on it sleeps, if that is to be told.
+        since: Option<Instant>,
+    },
     /// Others are to run first.
     Turn,
 }
 
 /// What the runtime was told to wait for, in which the end was first waited for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watch {
     incoming: Option<AsyncFd<Arc<OwnedFd>>>,
     /// A copy of the socket, there only while something waits for room: the system wakes those who wait for that each time that
@@ -127,31 +144,33 @@ pub struct Watch {
     room: Option<AsyncFd<OwnedFd>>,
     /// The process at the other end.
     process: Option<AsyncFd<Arc<OwnedFd>>>,
-    polling: Polling,
-}
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self { incoming: None, room: None, process: None, polling: Polling::new(BusyPoll::new(BUSY_POLL)) }
-    }
+    /// Once there was a wait.
+    polling: Option<Polling>,
 }
 
 impl Watch {
     /// Looks for a moment without letting others run.
     fn poll_before_sleep(&mut self, end: &mut End) -> Polled {
-        let budget = match self.polling.next(true) {
+        let polling = self.polling.get_or_insert_with(|| Polling::new(policies()));
+        let budget = match polling.next(RECEIVING) {
             Next::Poll(budget) => budget,
             Next::Turn => return Polled::Turn,
-            Next::Sleep => return Polled::Nothing,
+            Next::SleepAndTell => return Polled::Nothing { since: Some(Instant::now()) },
+            Next::Sleep => return Polled::Nothing { since: None },
         };
-        let polled = busy_poll::poll(budget, Instant::now, || match end.fill() {
-            Ok(Filled::Nothing) if Leader::is_only_one() => Look::Nothing,
-            Ok(Filled::Nothing) => Look::Stop,
-            // An error is met again by who wanted something.
-            Ok(Filled::Some | Filled::End) | Err(_) => Look::Found,
+        let polled = poll_until(budget, Instant::now, || match look(end) {
+            Look::Nothing if !Leader::is_only_one() => Look::Stop,
+            looked => looked,
         });
-        self.polling.of(true).learn(polled);
-        if polled.has_found() { Polled::Found } else { Polled::Nothing }
+        polling.policies.learn(RECEIVING, polled);
+        if polled.has_found() { Polled::Found } else { Polled::Nothing { since: None } }
+    }
+
+    /// So long a wait asleep was.
+    fn slept(&mut self, time: Duration) {
+        if let Some(polling) = &mut self.polling {
+            polling.policies.slept(RECEIVING, time);
+        }
     }
 
     /// Waits for what the operation waits for, and for the end of the other process; tries the operation again whenever something

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use holdfast_stream::{Next, poll as poll_until};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::end::{End, Filled};
+use super::end::End;
 use super::operation::Operation;
-use super::{BUSY_POLL, Held, PipeError, Waiting};
+use super::polling::{RECEIVING, look, policies};
+use super::{Held, PipeError, Waiting};
 use crate::error::Result;
-use crate::session::busy_poll::{self, BusyPoll, Look};
+use crate::session::busy_poll::Policies;
 use crate::session::threads::Blocking;
 
 impl Waiting for Blocking {
@@ -38,34 +40,37 @@ impl Waiting for Blocking {
             if let (Some(patience), Some(Duration::ZERO)) = (patience, left) {
                 return operation.expire(end, patience);
             }
-            if !(operation.is_receiving() && watch.poll_before_sleep(end, left)) {
-                sleep(end, operation.is_receiving(), left)?;
+            if operation.is_receiving() {
+                watch.wait_for_message(end, left)?;
+            } else {
+                sleep(end, false, left)?;
             }
         }
     }
 }
 
-/// Whether to poll before going to sleep.
-#[derive(Debug)]
-pub struct Watch(BusyPoll);
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self(BusyPoll::new(BUSY_POLL))
-    }
-}
+/// What was learnt of waits for messages, once there was one.
+#[derive(Debug, Default)]
+pub struct Watch(Option<Policies>);
 
 impl Watch {
-    /// Looks for a moment without leaving the CPU: whether something came.
-    fn poll_before_sleep(&mut self, end: &mut End, left: Option<Duration>) -> bool {
-        let Some(budget) = self.0.begin(left) else { return false };
-        let polled = busy_poll::poll(budget, Instant::now, || match end.fill() {
-            Ok(Filled::Nothing) => Look::Nothing,
-            // An error is met again by who wanted something.
-            Ok(Filled::Some | Filled::End) | Err(_) => Look::Found,
-        });
-        self.0.learn(polled);
-        polled.has_found()
+    /// Waits until something came, for a moment without leaving the CPU where that lately paid.
+    fn wait_for_message(&mut self, end: &mut End, left: Option<Duration>) -> Result<(), PipeError> {
+        let policies = self.0.get_or_insert_with(policies);
+        match policies.begin(RECEIVING, left) {
+            Next::Poll(budget) => {
+                let polled = poll_until(budget, Instant::now, || look(end));
+                policies.learn(RECEIVING, polled);
+                if polled.has_found() { Ok(()) } else { sleep(end, true, left) }
+            }
+            Next::SleepAndTell => {
+                let since = Instant::now();
+                sleep(end, true, left)?;
+                policies.slept(RECEIVING, since.elapsed());
+                Ok(())
+            }
+            Next::Sleep => sleep(end, true, left),
+        }
     }
 }
 
