@@ -11,6 +11,7 @@ use holdfast_stream::{BUSY_POLL_VARIABLE, NotBusyPoll};
 
 use crate::codec::CodecError;
 use crate::pipe::PipeError;
+use crate::process::ProcessError;
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -97,6 +98,9 @@ pub enum Error {
     /// The worker that had the task ended before it was done. Whether it had begun, and how far it came, is not known.
     #[error("{0}")]
     WorkerLost(Box<WorkerLost>),
+    /// A process could not be started, or not be asked for something.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// The task was cancelled before it was done, or its pool was terminated.
     #[error("the task was cancelled before it was done: by cancel, or because its pool was terminated")]
     Cancelled,

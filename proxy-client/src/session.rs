@@ -52,6 +52,8 @@ pub(crate) struct Target {
 pub(crate) struct Peer {
     pub(crate) address: Address,
     pub(crate) incarnation: [u8; 16],
+    /// For the children of this process.
+    pub(crate) authkey: Authkey,
     /// Whether this program started it.
     pub(crate) is_own: bool,
     /// The id of the session.

@@ -127,6 +127,11 @@ impl<M: Mode> Remote<M> {
         self.handle.object == other.handle.object && Arc::ptr_eq(self.session(), other.session())
     }
 
+    /// The manager itself, if this process started it.
+    pub(crate) fn own_manager(&self) -> Option<Arc<Child>> {
+        self.handle.child.clone()
+    }
+
     /// What a reference to this object holds on to.
     pub(crate) fn target(&self) -> &Arc<Handle<M>> {
         &self.handle
@@ -253,7 +258,7 @@ impl<M: Mode> Remote<M> {
     }
 
     /// The manager itself, to be asked about this object.
-    fn of_session(&self) -> Self {
+    pub(crate) fn of_session(&self) -> Self {
         Self::manager(self.session().clone(), self.timeout, None)
     }
 }
