@@ -216,6 +216,8 @@ pub(crate) enum WorkerWork {
     LockWaits,
     /// Hold that many calls that wait for an event.
     EventWaits,
+    /// Sends a number to a process that sends it back, through a pipe.
+    PipeThereAndBack,
 }
 
 #[derive(Args, Debug)]

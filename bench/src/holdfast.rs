@@ -5,6 +5,7 @@
 mod locks;
 mod meetings;
 mod objects;
+mod pipes;
 mod queues;
 mod unary;
 
@@ -172,6 +173,12 @@ pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
     worker::run(vec![Child::start(launch, cpu)?])
 }
 
+/// Two processes with a pipe between them, which need no manager.
+pub(crate) fn pipe(setting: &Setting, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+    let launch = launch_worker(setting, WorkerWork::PipeThereAndBack)?.words(&format!("--calls {calls}"));
+    worker::side_by_side([launch], cpu)
+}
+
 /// The asynchronous work that does `op` one at a time.
 pub(crate) fn async_work(op: Op) -> WorkerWork {
     match op {
@@ -268,6 +275,7 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
         WorkerWork::BlockingPing => queues::ping_blocking(args),
         WorkerWork::BlockingPong => queues::pong_blocking(args),
         WorkerWork::Barrier => meetings::barrier(args),
+        WorkerWork::PipeThereAndBack => pipes::there_and_back(args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(asynchronous(args))

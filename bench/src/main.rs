@@ -33,6 +33,7 @@ use crate::args::{Cli, Command};
 use crate::peers::{echo, etcd, redis};
 
 fn main() -> ExitCode {
+    let _family = ::holdfast::init();
     match run(&Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -75,6 +75,7 @@ impl<'a> Servers<'a> {
             Contender::HoldfastFewObjects => holdfast(self.few_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastManyObjects => holdfast(self.many_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastStart => holdfast::start(setting, cpu),
+            Contender::HoldfastPipe => holdfast::pipe(setting, calls, cpu),
             Contender::HoldfastTcp(op) => holdfast(self.tcp()?, holdfast::async_work(op)),
             Contender::HoldfastTcpInFlight => holdfast(self.tcp()?, WorkerWork::InFlight),
             Contender::HoldfastTlsInFlight => holdfast(self.tls()?, WorkerWork::InFlight),
@@ -95,6 +96,7 @@ impl<'a> Servers<'a> {
             Contender::RedisListRead => self.redis()?.read_list(ELEMENTS, calls, cpu),
             Contender::CpythonGet => self.cpython()?.get(calls, cpu),
             Contender::CpythonProcesses => self.cpython()?.processes(calls, cpu),
+            Contender::CpythonPipe => self.cpython()?.pipe(calls, cpu),
             Contender::CpythonStart => {
                 let python = self.setting.python.as_ref().map_err(Clone::clone)?;
                 worker::run(vec![python.start_manager(cpu)?])

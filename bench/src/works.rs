@@ -126,6 +126,7 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(processes()),
         stage(objects()),
         stage(start()),
+        stage(pipe()),
         stage(whole_list()),
         stage(lists_and_sets(pinned)),
         stage(creation()),
@@ -151,10 +152,7 @@ fn one_at_a_time(op: Op, pinned: bool) -> Vec<Row> {
         row(asynchronous, ours, Contender::EchoAsync, pinned_only(1.25)),
         row(blocking, ours_blocking, ours, pinned_only(0.9)),
         row(blocking, ours_blocking, Contender::RedisCrate(op), redis(1.0, 0.3)),
-        Row {
-            figure: Figure::P99,
-            ..row(blocking, ours_blocking, Contender::RedisCrate(op), redis(1.0, 0.5))
-        },
+        Row { figure: Figure::P99, ..row(blocking, ours_blocking, Contender::RedisCrate(op), redis(1.0, 0.5)) },
         row(blocking, ours_blocking, Contender::EchoBlocking, pinned_only(1.25)),
     ]
 }
@@ -222,6 +220,18 @@ fn start() -> Vec<Row> {
         goal,
     };
     vec![row(None, Some(Goal::AtMost(50.0))), row(Some(Contender::CpythonStart), None)]
+}
+
+/// A message through a pipe and back, against one call that the manager answers: in both, two processes and two messages.
+fn pipe() -> Vec<Row> {
+    let row = |peer, goal| Row {
+        work: "pipe, blocking, there and back",
+        subject: Contender::HoldfastPipe,
+        peer: Some(peer),
+        figure: Figure::P50,
+        goal,
+    };
+    vec![row(Contender::HoldfastBlocking(Op::Get), Some(Goal::AtMost(1.2))), row(Contender::CpythonPipe, None)]
 }
 
 fn whole_list() -> Vec<Row> {

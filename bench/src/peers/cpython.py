@@ -13,6 +13,8 @@
     cpython.py produce ADDRESS CALLS  CALLS items put for others
     cpython.py consume ADDRESS CALLS  CALLS items taken
     cpython.py barrier ADDRESS CALLS  one party of a barrier, for CALLS rounds, counted by the one that comes first
+    cpython.py pipe ADDRESS CALLS     a number sent through a `Pipe` to a process that sends it back, CALLS times; the
+                                      manager has no part in it
     cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
 An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
@@ -228,6 +230,35 @@ def barrier(address, calls):
     report(rounds, start, monotonic_ns())
 
 
+def echo(pipe):
+    try:
+        while True:
+            pipe.send(pipe.recv())
+    except EOFError:
+        pass
+
+
+def pipe(address, calls):
+    ours, theirs = multiprocessing.Pipe()
+    other = multiprocessing.get_context("fork").Process(target=echo_without, args=(ours, theirs))
+    other.start()
+    theirs.close()
+
+    def call():
+        ours.send(1)
+        ours.recv()
+
+    one_at_a_time(calls, call)
+    ours.close()
+    other.join()
+
+
+def echo_without(ours, theirs):
+    # It has a copy of the other end, without closing which there is no end.
+    ours.close()
+    echo(theirs)
+
+
 def start():
     ready()
     begun = monotonic_ns()
@@ -246,5 +277,5 @@ if __name__ == "__main__":
         start()
     else:
         address, calls, *more = rest
-        works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier]
+        works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier, pipe]
         {work.__name__: work for work in works}[what](address, int(calls), *more)

@@ -115,6 +115,11 @@ impl Server {
         worker::side_by_side([vec![consume; CREW], vec![produce; CREW]].concat(), cpu)
     }
 
+    /// A number sent through a pipe to a process that sends it back. The manager has no part in it.
+    pub(crate) fn pipe(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::side_by_side([self.client("pipe", calls)], cpu)
+    }
+
     /// All parties of a barrier, for so many rounds.
     pub(crate) fn meet(&self, rounds: u64, cpu: Option<usize>) -> Result<Reading> {
         worker::side_by_side(vec![self.client("barrier", rounds); PROCESSES], cpu)

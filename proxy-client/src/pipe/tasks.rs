@@ -79,6 +79,9 @@ impl<O: Operation> Future for Transfer<'_, O> {
         let coop = std::task::ready!(coop::poll_proceed(cx));
         let Held { end, watch } = &mut **held;
         let mut done = this.operation.attempt(end).transpose();
+        if done.is_none() && this.patience == Some(Duration::ZERO) {
+            done = Some(this.operation.expire(end, Duration::ZERO));
+        }
         if done.is_none() && this.operation.is_receiving() && !this.has_polled {
             this.leads.get_or_insert_with(Leader::new);
             match watch.poll_before_sleep(end) {
@@ -97,7 +100,7 @@ impl<O: Operation> Future for Transfer<'_, O> {
             && let Some(patience) = this.patience
         {
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-            if patience.is_zero() || timer.as_mut().poll(cx).is_ready() {
+            if timer.as_mut().poll(cx).is_ready() {
                 done = Some(this.operation.expire(end, patience));
             }
         }
@@ -184,9 +187,8 @@ impl Watch {
         loop {
             self.follow(end)?;
             if let Some(room) = &self.room {
-                while let Poll::Ready(guard) = room.poll_write_ready(cx).map_err(PipeError::from)? {
+                while let Poll::Ready(mut guard) = room.poll_write_ready(cx).map_err(PipeError::from)? {
                     // It may have been told of room that was used up since: only a try after this tells.
-                    let mut guard = guard;
                     if let Some(value) = operation.attempt(end)? {
                         return Ok(Some(value));
                     }
@@ -196,8 +198,7 @@ impl Watch {
             if let Some(incoming) = &self.incoming
                 && (operation.is_receiving() || end.may_read_ahead())
             {
-                while let Poll::Ready(guard) = incoming.poll_read_ready(cx).map_err(PipeError::from)? {
-                    let mut guard = guard;
+                while let Poll::Ready(mut guard) = incoming.poll_read_ready(cx).map_err(PipeError::from)? {
                     if let Some(value) = operation.attempt(end)? {
                         return Ok(Some(value));
                     }
