@@ -100,6 +100,9 @@ pub struct Held<M: Waiting> {
     end: End,
 }
 
+/// The two ends of a pipe.
+pub type Ends<S, R, M> = (Connection<S, R, M>, Connection<R, S, M>);
+
 /// Makes pipes: [`new`](Self::new) and [`one_way`](Self::one_way).
 #[derive(Debug)]
 pub struct Pipe<M>(PhantomData<M>);
@@ -109,7 +112,7 @@ impl<M: Waiting> Pipe<M> {
     ///
     /// Fails with [`PipeError::System`] if the process may not have two more files.
     #[expect(clippy::new_ret_no_self, reason = "Python's name; a pipe is its two ends")]
-    pub fn new<S, R>() -> Result<(Connection<S, R, M>, Connection<R, S, M>)> {
+    pub fn new<S, R>() -> Result<Ends<S, R, M>> {
         let (first, second) = End::pair()?;
         Ok((Connection::of(first), Connection::of(second)))
     }
