@@ -62,6 +62,16 @@ fn frame(datum: &Datum) -> Vec<u8> {
     frame
 }
 
+/// What a thread gives that is to end soon.
+fn joined<T>(thread: thread::JoinHandle<T>) -> T {
+    let begin = Instant::now();
+    while !thread.is_finished() {
+        assert!(begin.elapsed() < LONG, "it was to end");
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread.join().expect("it ends")
+}
+
 mod frames {
     use super::*;
 
@@ -225,7 +235,7 @@ fn closing_ends_a_pipe_whoever_has_copies_of_the_socket() {
     let waits = thread::spawn(move || fails(b.recv()));
     thread::sleep(MOMENT);
     a.close();
-    assert_eq!(waits.join().expect("it ends"), PipeError::Ended);
+    assert_eq!(joined(waits), PipeError::Ended);
     drop(heir);
 }
 
@@ -239,7 +249,7 @@ fn one_way_ends_and_iteration() {
     });
     let all: Vec<String> = receiver.iter().collect::<Result<_>>().expect("no error");
     assert_eq!(all, (0..100).map(|n: i32| n.to_string()).collect::<Vec<_>>());
-    sends.join().expect("it ends");
+    joined(sends);
     assert!(receiver.recv().is_err_and(|error| error.is_end_of_file()));
 }
 
@@ -261,7 +271,7 @@ fn who_waits_too_long_gets_nothing_and_loses_nothing() {
     });
     assert!(b.poll(LONG).expect("no error"));
     assert_eq!(b.recv_within(Duration::MAX).expect("no error"), Some(6));
-    drop(sends.join().expect("it ends"));
+    drop(joined(sends));
 }
 
 #[test]
@@ -293,7 +303,7 @@ fn who_sends_into_a_full_pipe_waits_gives_up_or_leaves_a_rest() {
     assert_eq!(b.recv_within(Duration::ZERO).expect("no error"), None);
     let receives = thread::spawn(move || (b.recv().expect("received"), b.recv().expect("received"), b));
     a.send(&(2, String::new())).expect("sent");
-    let (first, second, mut b) = receives.join().expect("it ends");
+    let (first, second, mut b) = joined(receives);
     assert!(first == (1, large.clone()) && second == (2, String::new()));
     // Who waits for an answer sends the rest, too.
     assert!(matches!(fails(a.send_within(&(3, large.clone()), MOMENT)), PipeError::Unfinished { .. }));
@@ -303,7 +313,7 @@ fn who_sends_into_a_full_pipe_waits_gives_up_or_leaves_a_rest() {
         b
     });
     assert_eq!(a.recv_within(LONG).expect("no error"), Some(4));
-    answers.join().expect("it ends");
+    joined(answers);
 }
 
 #[test]
@@ -312,7 +322,7 @@ fn what_waits_for_room_ends_with_the_other_end() {
     let sends = thread::spawn(move || fails(a.send(&"x".repeat(8 << 20))));
     thread::sleep(MOMENT);
     drop(b);
-    assert_eq!(sends.join().expect("it ends"), PipeError::Closed);
+    assert_eq!(joined(sends), PipeError::Closed);
 }
 
 #[test]
@@ -457,7 +467,7 @@ mod other_process {
         thread::sleep(MOMENT);
         write(&theirs, 3);
         process.kill();
-        assert_eq!(waits.join().expect("it ends"), (3, PipeError::Ended, PipeError::Ended));
+        assert_eq!(joined(waits), (3, PipeError::Ended, PipeError::Ended));
         drop(theirs);
     }
 
@@ -493,7 +503,7 @@ mod other_process {
         // As long as so much lies before it, it cannot be seen; who receives sees it.
         assert!(!waits.is_finished());
         drop(theirs);
-        let (error, mut ours) = waits.join().expect("it ends");
+        let (error, mut ours) = joined(waits);
         assert_eq!(error, PipeError::Closed);
         assert_eq!(ours.iter().map(|number| number.expect("received")).sum::<i64>(), (0..20_000_i64).sum::<i64>());
 
@@ -510,7 +520,7 @@ mod other_process {
         });
         thread::sleep(MOMENT);
         process.kill();
-        assert_eq!(waits.join().expect("it ends"), PipeError::Closed);
+        assert_eq!(joined(waits), PipeError::Closed);
         drop(theirs);
     }
 
@@ -631,7 +641,7 @@ mod passed {
         assert!(why(gather(|| to_datum(&b)).0).contains("receive them first"));
         let receives = thread::spawn(move || (b.recv().expect("received").len(), b));
         a.send(&String::new()).expect("sent");
-        let (received, mut b) = receives.join().expect("it ends");
+        let (received, mut b) = joined(receives);
         assert_eq!(received, large.len());
         assert_eq!(b.recv().expect("received"), "");
         while a.send_within(&"y".repeat(100), Duration::ZERO).is_ok() {}
