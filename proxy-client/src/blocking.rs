@@ -79,3 +79,18 @@ pub type Barrier = crate::proxy::Barrier<threads::Blocking>;
 
 /// A shared latch: see [`proxy::Latch`](crate::proxy::Latch).
 pub type Latch = crate::proxy::Latch<threads::Blocking>;
+
+/// A pool of workers: see [`pool::Pool`](crate::pool::Pool).
+pub type Pool = crate::pool::Pool<threads::Blocking>;
+
+/// A result of a [`Pool`] that is waited for later: see [`pool::AsyncResult`](crate::pool::AsyncResult).
+pub type AsyncResult<T> = crate::pool::AsyncResult<T, threads::Blocking>;
+
+/// A pool in the manner of `concurrent.futures`: see [`pool::Executor`](crate::pool::Executor).
+pub type Executor = crate::pool::Executor<threads::Blocking>;
+
+/// Who does the tasks of a [`Pool`]: see [`pool::Worker`](crate::pool::Worker).
+pub type Worker = crate::pool::Worker<threads::Blocking>;
+
+pub use crate::pool::as_completed;
+pub use crate::pool::wait_blocking as wait;

@@ -92,6 +92,27 @@ pub enum Error {
     /// The worker that had the task ended before it was done. Whether it had begun, and how far it came, is not known.
     #[error("{0}")]
     WorkerLost(Box<WorkerLost>),
+    /// What the function returned was not taken: it is larger than a request may be, or the manager had no room for it.
+    #[error(
+        "what the function returned is larger than the manager takes at once, or than it has room for: return less, or put it into \
+         an object and return that"
+    )]
+    ResultTooLarge,
+    /// A pool is waited for that may still be given something to do.
+    #[error("the pool is not closed, so it may never be done: close or terminate it before it is joined")]
+    PoolIsOpen,
+    /// No worker of a local pool can be started.
+    #[error("no worker of the pool could be started: {cause}")]
+    Worker {
+        /// Why not.
+        cause: Box<str>,
+    },
+    /// A thread that a call needs could not be started.
+    #[error("a thread could not be started ({cause}): does the process have too many?")]
+    Thread {
+        /// What the system says.
+        cause: Box<str>,
+    },
     /// The task was cancelled before it was done, or its pool was terminated.
     #[error("the task was cancelled before it was done: by cancel, or because its pool was terminated")]
     Cancelled,
@@ -140,15 +161,23 @@ pub struct WorkerLost {
     pub host: String,
     /// How often the task was tried.
     pub tries: u32,
+    /// The exit code of its process, negative for a signal, if it was started by this process and is still known.
+    pub exit_code: Option<i32>,
 }
 
 impl fmt::Display for WorkerLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, pid, host, tries } = self;
+        let Self { name, pid, host, tries, exit_code } = self;
+        write!(f, "the worker {name:?} (process {pid} on {host:?}) ended ")?;
+        match exit_code {
+            Some(signal @ ..0) => write!(f, "by signal {} ", signal.unsigned_abs())?,
+            Some(code) => write!(f, "with exit code {code} ")?,
+            None => {}
+        }
         write!(
             f,
-            "the worker {name:?} (process {pid} on {host:?}) ended before the task was done, which was tried {tries} \
-             times: look why the worker ends; a task that may be done twice can be tried more often"
+            "before the task was done, which was tried {tries} times: look why the worker ends; a task that may be done \
+             twice can be tried more often"
         )
     }
 }
@@ -156,7 +185,7 @@ impl fmt::Display for WorkerLost {
 impl From<PoolWorkerLost> for WorkerLost {
     fn from(lost: PoolWorkerLost) -> Self {
         let PoolWorkerLost { name, pid, host, tries } = lost;
-        Self { name, pid, host, tries }
+        Self { name, pid, host, tries, exit_code: None }
     }
 }
 
@@ -301,7 +330,13 @@ impl Error {
         self.reason() == Some(Reason::Full)
     }
 
-    /// Whether a queue was shut down: Python's `queue.ShutDown`.
+    /// Whether nothing came of a wait for as long as the caller would wait: Python's `TimeoutError`.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        self.reason() == Some(Reason::TimedOut)
+    }
+
+    /// Whether a queue was shut down, Python's `queue.ShutDown`, or a pool was closed or terminated.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
         self.reason() == Some(Reason::ShutDown)

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod outcome;
+pub(crate) mod panics;
 
 use std::any::{TypeId, type_name};
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use holdfast_proto::{Datum, PoolOutcome};
 use serde::Serialize;
 
 pub use arguments::Arguments;
-pub(crate) use outcome::{read, returned};
+pub(crate) use outcome::{is_result, read, returned};
 
 use crate::codec::CodecError;
 use crate::error::{Error, Result};

@@ -53,6 +53,7 @@ mod fence;
 mod function;
 mod options;
 mod owner;
+pub mod pool;
 pub mod proxy;
 mod session;
 mod token;
@@ -86,6 +87,7 @@ pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
+pub use pool::{Callbacks, PoolOptions, ReturnWhen, WorkerOptions};
 pub use proxy::{
     Abandoned, Arrival, BarrierState, BreakCause, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState,
     OnClose, OnLoss, QueueOptions, QueueState, RwLockState, SemaphoreHolder, SemaphoreState, Status, UnknownKind,
@@ -164,6 +166,20 @@ pub type Barrier = proxy::Barrier<session::tasks::Async>;
 
 /// A shared latch, for async programs: see [`proxy::Latch`].
 pub type Latch = proxy::Latch<session::tasks::Async>;
+
+/// A pool of workers, for async programs: see [`pool::Pool`].
+pub type Pool = pool::Pool<session::tasks::Async>;
+
+/// A result of a [`Pool`] that is waited for later, for async programs: see [`pool::AsyncResult`].
+pub type AsyncResult<T> = pool::AsyncResult<T, session::tasks::Async>;
+
+/// A pool in the manner of `concurrent.futures`, for async programs: see [`pool::Executor`].
+pub type Executor = pool::Executor<session::tasks::Async>;
+
+/// Who does the tasks of a [`Pool`], for async programs: see [`pool::Worker`].
+pub type Worker = pool::Worker<session::tasks::Async>;
+
+pub use pool::{as_completed, wait};
 
 /// What `#[holdfast::function]` writes. Not for anybody else.
 #[doc(hidden)]

@@ -41,12 +41,15 @@ fn raised(value: Datum) -> PoolRaised {
 ///
 /// As a `Result`, an error of the function itself is that error. Otherwise it is [`Error::Raised`].
 pub(crate) fn read<T: DeserializeOwned>(outcome: PoolOutcome) -> Result<T> {
-    let PoolOutcome { returned, encoded, raised, lost, cancelled, .. } = outcome;
+    let PoolOutcome { returned, encoded, raised, lost, cancelled, too_large, .. } = outcome;
     if let Some(lost) = lost {
         return Err(Error::WorkerLost(Box::new(lost.into())));
     }
     if cancelled {
         return Err(Error::Cancelled);
+    }
+    if too_large {
+        return Err(Error::ResultTooLarge);
     }
     let as_result = |variant: &str, datum| from_datum(Datum::Map(Box::new([(Datum::Text(variant.into()), datum)])));
     if let Some(raised) = raised {

@@ -152,7 +152,7 @@ impl<M: Mode> Remote<M> {
         request: Result<R>,
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
-        self.run(Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish })
+        self.run(Single::new(self, request, finish))
     }
 
     /// Makes one call that may wait. Its time runs from when its patience is over, if that ends.
@@ -162,8 +162,7 @@ impl<M: Mode> Remote<M> {
         request: Result<R>,
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
-        let exchange = Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish };
-        M::run(self.session(), self.time_of_wait(patience), exchange)
+        M::run(self.session(), self.time_of_wait(patience), Single::new(self, request, finish))
     }
 
     /// Makes one call that may wait, and that is granted what belongs to this object.
@@ -264,6 +263,13 @@ pub struct Single<M: Mode, R: Request, T> {
     /// The error is apart, since what it takes would be moved around with every call.
     request: Option<Result<R, Box<Error>>>,
     finish: fn(R::Response, u64) -> Result<T>,
+}
+
+impl<M: Mode, R: Request, T> Single<M, R, T> {
+    /// One call on this object.
+    pub(crate) fn new(remote: &Remote<M>, request: Result<R>, finish: fn(R::Response, u64) -> Result<T>) -> Self {
+        Self { remote: remote.clone(), request: Some(request.map_err(Box::new)), finish }
+    }
 }
 
 impl<M: Mode, R: Request, T> Unpin for Single<M, R, T> {}

@@ -80,6 +80,9 @@ where
         address: target.address.clone(),
         incarnation,
         is_own: target.is_own,
+        frame_bytes: welcome.frame_bytes as usize,
+        name: target.name.clone(),
+        host: target.host.clone(),
         #[cfg(feature = "testing")]
         session: welcome.session.clone(),
     });

@@ -20,6 +20,7 @@ use holdfast_proto::place::Address;
 use holdfast_stream::SelfWake;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Sleep, sleep, sleep_until, timeout, timeout_at};
@@ -47,6 +48,33 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
     type Renewing<E: Renewable<Self>> = ManagerCall<E>;
     type Attempt = renewal::Attempt;
+    type Place = Handle;
+
+    fn place() -> Handle {
+        Handle::current()
+    }
+
+    fn block<E: Exchange>(
+        place: &Handle,
+        session: &Arc<Session>,
+        timeout: Option<Duration>,
+        exchange: E,
+    ) -> Result<E::Value> {
+        place.block_on(Self::run(session, timeout, exchange))
+    }
+
+    fn detach<E: Exchange<Value = ()> + Send + 'static>(
+        session: &Arc<Session>,
+        exchange: E,
+        failed: impl FnOnce(Error) + Send + 'static,
+    ) {
+        let call = Self::run(session, None, exchange);
+        tokio::spawn(async move {
+            if let Err(error) = call.await {
+                failed(error);
+            }
+        });
+    }
 
     fn actor() -> u64 {
         // The number of a task is not told but as text, which has nothing else in it. Above those of threads.

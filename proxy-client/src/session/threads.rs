@@ -55,9 +55,40 @@ impl Mode for Blocking {
     type Output<E: Exchange> = Result<E::Value>;
     type Renewing<E: Renewable<Self>> = Result<E::Value>;
     type Attempt = renewal::Attempt;
+    type Place = ();
 
     fn actor() -> u64 {
         super::this_thread()
+    }
+
+    fn place() {}
+
+    fn block<E: Exchange>((): &(), session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Result<E::Value> {
+        Self::run(session, timeout, exchange)
+    }
+
+    fn detach<E: Exchange<Value = ()> + Send + 'static>(
+        session: &Arc<Session>,
+        exchange: E,
+        failed: impl FnOnce(Error) + Send + 'static,
+    ) {
+        let session = session.clone();
+        let failed = Arc::new(Mutex::new(Some(failed)));
+        let tell = move |error| {
+            let failed = failed.lock().take();
+            if let Some(failed) = failed {
+                failed(error);
+            }
+        };
+        let told = tell.clone();
+        let run = move || {
+            if let Err(error) = Self::run(&session, None, exchange) {
+                told(error);
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("holdfast-pool".to_owned()).spawn(run) {
+            tell(Error::Thread { cause: error.to_string().into() });
+        }
     }
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, mut exchange: E) -> Result<E::Value> {
