@@ -4,12 +4,32 @@
 //! returns; there is no background thread to hand over to. Threads may share a manager and its proxies: of those that wait,
 //! one reads for all.
 
+use crate::process;
 use crate::session::threads;
 
 pub use crate::proxy::{Description, Kind, Limit, Listed, Status, UnknownKind};
 
 /// A connection to a manager: see [`proxy::Manager`](crate::proxy::Manager).
 pub type Manager = crate::proxy::Manager<threads::Blocking>;
+
+/// A process that runs one function: see [`proxy::Process`](crate::proxy::Process).
+pub type Process = crate::proxy::Process<threads::Blocking>;
+
+/// The process that started this one: see [`proxy::ParentProcess`](crate::proxy::ParentProcess).
+pub type ParentProcess = crate::proxy::ParentProcess<threads::Blocking>;
+
+/// The process that started this one: Python's `multiprocessing.parent_process()`. `None` if no [`Process`] is this.
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    process::parent_process()
+}
+
+/// The children of this process that have not ended, in the order in which they were started: Python's
+/// `multiprocessing.active_children()`. Also those whose handle was dropped, and the workers of its pools.
+#[must_use]
+pub fn active_children() -> Vec<Process> {
+    process::active_children()
+}
 
 /// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
 pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;

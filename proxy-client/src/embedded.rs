@@ -3,28 +3,20 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{self, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Command, exit};
 
 use holdfast_manager::{Limits, Network, run_private, runtime};
 
-/// Tells a program that it was started to be a manager.
-const ROLE_VARIABLE: &str = "HOLDFAST_ROLE";
+use crate::process::{self, ROLE_VARIABLE};
+
+/// The role of a program that was started to be a manager.
 const MANAGER: &str = "manager";
 
-/// Whether this program's `main` begins with `init`, so that it may be started as a manager.
-static IS_INITIALIZED: AtomicBool = AtomicBool::new(false);
-
-/// Lets this program be its own manager. Call it first in `main`, before threads are started or arguments are read.
-///
-/// [`Manager::start`](crate::Manager::start) then runs this same program a second time; in that process this function
-/// serves as the manager and never returns. In every other process it returns at once. It is to `start` what Python's
-/// `multiprocessing.freeze_support` is to `multiprocessing.Manager`.
-pub fn init() {
+/// Serves as the manager, and never returns, if this program was started for that.
+pub(crate) fn serve_if_told() {
     if env::var_os(ROLE_VARIABLE).is_some_and(|role| role == MANAGER) {
-        process::exit(serve());
+        exit(serve());
     }
-    IS_INITIALIZED.store(true, Ordering::Release);
 }
 
 fn serve() -> i32 {
@@ -51,7 +43,7 @@ fn serve() -> i32 {
 
 /// This program, to be run as a manager, if it can be.
 pub(crate) fn command() -> Option<(Command, PathBuf)> {
-    if !IS_INITIALIZED.load(Ordering::Acquire) {
+    if !process::has_begun() {
         return None;
     }
     let program = env::current_exe().ok()?;

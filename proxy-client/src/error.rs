@@ -9,6 +9,7 @@ use holdfast_proto::scram::Failure;
 use holdfast_proto::{PoolRaised, PoolWorkerLost, Reason, Refusal};
 
 use crate::codec::CodecError;
+use crate::process::ProcessError;
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -113,6 +114,9 @@ pub enum Error {
         /// What the system says.
         cause: Box<str>,
     },
+    /// A process could not be started, or not be asked for something.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// The task was cancelled before it was done, or its pool was terminated.
     #[error("the task was cancelled before it was done: by cancel, or because its pool was terminated")]
     Cancelled,

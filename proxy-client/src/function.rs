@@ -111,6 +111,11 @@ functions! {
     (A1 A2 A3 A4 A5 A6 A7 A8)
 }
 
+/// A function with its arguments. Calling it says what it returned if that was an `Err`.
+#[doc(hidden)]
+#[expect(unreachable_pub, reason = "a method that the attribute's code never calls has it in its type")]
+pub type Prepared<'a> = Box<dyn FnOnce() -> Result<(), String> + 'a>;
+
 /// A registered function, whatever its types.
 #[doc(hidden)]
 pub trait Callable: Sync {
@@ -120,6 +125,9 @@ pub trait Callable: Sync {
     fn call(&self, arguments: Datum) -> Result<PoolOutcome, CodecError>;
     /// Calls it with its only argument.
     fn call_with(&self, argument: Datum) -> Result<PoolOutcome, CodecError>;
+    /// Reads a tuple of arguments, and gives what calls it with them, where nobody asks what it returns: that says whether it
+    /// failed.
+    fn prepare(&self, arguments: Datum) -> Result<Prepared<'_>, CodecError>;
 }
 
 /// A function with its types.
@@ -152,6 +160,15 @@ where
 
     fn call_with(&self, argument: Datum) -> Result<PoolOutcome, CodecError> {
         returned(&self.function.call(A::read_only(argument)?))
+    }
+
+    fn prepare(&self, arguments: Datum) -> Result<Prepared<'_>, CodecError> {
+        let arguments = A::read(arguments)?;
+        Ok(Box::new(move || {
+            let returned = returned(&self.function.call(arguments));
+            // What it returns need not be data, as nobody reads it.
+            returned.ok().and_then(|outcome| outcome.raised).map_or(Ok(()), |raised| Err(raised.message))
+        }))
     }
 }
 

@@ -54,13 +54,12 @@ mod function;
 mod options;
 mod owner;
 pub mod pool;
+mod process;
 pub mod proxy;
 mod session;
 mod token;
 
 pub use codec::CodecError;
-#[cfg(feature = "embedded")]
-pub use embedded::init;
 pub use error::{ConnectError, Error, Raised, Result, WorkerLost};
 pub use fence::Fence;
 pub use function::{Arguments, Function, Named};
@@ -88,6 +87,7 @@ pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
 pub use options::Options;
 pub use pool::{Callbacks, PoolOptions, ReturnWhen, WorkerOptions};
+pub use process::{CurrentProcess, Family, ProcessError, current_process, init};
 pub use proxy::{
     Abandoned, Arrival, BarrierState, BreakCause, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState,
     OnClose, OnLoss, QueueOptions, QueueState, RwLockState, SemaphoreHolder, SemaphoreState, Status, UnknownKind,
@@ -97,6 +97,25 @@ pub use token::Token;
 
 /// A connection to a manager, for async programs: see [`proxy::Manager`].
 pub type Manager = proxy::Manager<session::tasks::Async>;
+
+/// A process that runs one function, for async programs: see [`proxy::Process`].
+pub type Process = proxy::Process<session::tasks::Async>;
+
+/// The process that started this one, for async programs: see [`proxy::ParentProcess`].
+pub type ParentProcess = proxy::ParentProcess<session::tasks::Async>;
+
+/// The process that started this one: Python's `multiprocessing.parent_process()`. `None` if no [`Process`] is this.
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    process::parent_process()
+}
+
+/// The children of this process that have not ended, in the order in which they were started: Python's
+/// `multiprocessing.active_children()`. Also those whose handle was dropped, and the workers of its pools.
+#[must_use]
+pub fn active_children() -> Vec<Process> {
+    process::active_children()
+}
 
 /// A shared mapping, for async programs: see [`proxy::Dict`].
 pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;

@@ -10,20 +10,21 @@ use holdfast_proto::place::{
 use holdfast_proto::scram::Authkey;
 
 use crate::error::{ConnectError, Result};
+use crate::process;
 use crate::session::Target;
 
-/// Whom to connect to, and how. What is not set comes from the environment, and then from the defaults that
-/// `holdfast serve` uses too.
+/// Whom to connect to, and how. What is not set comes, in a child that [`Process`](crate::Process) started, from its parent, or else
+/// from the environment, and then from the defaults that `holdfast serve` uses too.
 ///
-/// | | environment | default |
-/// |---|---|---|
-/// | address | `HOLDFAST_ADDRESS` | the user's Unix socket |
-/// | authkey | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
-/// | name | | the name of the program |
-/// | time to connect | | 10 s |
-/// | time to connect again | | 10 s |
-/// | time for a call | | 30 s |
-/// | time to poll for a reply | | 50 µs |
+/// | | from the parent | environment | default |
+/// |---|---|---|---|
+/// | address | of the manager of its arguments; or else the one to which the parent connected last, and still is connected | `HOLDFAST_ADDRESS` | the user's Unix socket |
+/// | authkey | the parent's for that address | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
+/// | name | | | the name of the program |
+/// | time to connect | | | 10 s |
+/// | time to connect again | | | 10 s |
+/// | time for a call | | | 30 s |
+/// | time to poll for a reply | | | 50 µs |
 #[derive(Clone, Debug)]
 pub struct Options {
     address: Option<Address>,
@@ -152,21 +153,30 @@ impl Options {
         if self.authkey.is_some() {
             return None;
         }
-        let file = self.authkey_file.clone().or_else(|| env::var_os(AUTHKEY_FILE_VARIABLE).map(PathBuf::from));
+        if self.authkey_file.is_some() {
+            return self.authkey_file.clone();
+        }
+        if process::inherited(self.address.as_ref()).is_some() {
+            return None;
+        }
+        let file = env::var_os(AUTHKEY_FILE_VARIABLE).map(PathBuf::from);
         Some(file.unwrap_or_else(default_authkey_file))
     }
 
     /// What is not set, from the environment and the defaults.
     pub(crate) fn resolve(&self) -> Result<Target, ConnectError> {
-        let address = match (&self.address, env::var_os(ADDRESS_VARIABLE)) {
-            (Some(address), _) => address.clone(),
-            (None, Some(text)) => text.to_string_lossy().parse()?,
-            (None, None) => default_address(),
+        let inherited = process::inherited(self.address.as_ref());
+        let address = match (&self.address, inherited, env::var_os(ADDRESS_VARIABLE)) {
+            (Some(address), ..) => address.clone(),
+            (None, Some(inherited), _) => inherited.address.clone(),
+            (None, None, Some(text)) => text.to_string_lossy().parse()?,
+            (None, None, None) => default_address(),
         };
         address.check()?;
-        let authkey = match (&self.authkey, self.file_of_authkey()) {
-            (Some(authkey), _) => authkey.clone(),
-            (None, file) => read_authkey_file(&file.unwrap_or_default())?,
+        let authkey = match (&self.authkey, self.file_of_authkey(), inherited) {
+            (Some(authkey), ..) => authkey.clone(),
+            (None, None, Some(inherited)) => inherited.authkey.clone(),
+            (None, file, _) => read_authkey_file(&file.unwrap_or_default())?,
         };
         let name = at_most(128, self.name.clone().unwrap_or_else(program_name));
         let host = at_most(255, rustix::system::uname().nodename().to_string_lossy().into_owned());

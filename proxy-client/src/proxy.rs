@@ -17,6 +17,7 @@ mod listing;
 mod lock;
 pub(crate) mod manager;
 mod namespace;
+pub(crate) mod parcel;
 mod question;
 mod queue;
 pub(crate) mod reference;
@@ -49,6 +50,7 @@ pub use semaphore::{AcquirePermits, Permits, Semaphore, SemaphoreHolder, Semapho
 pub use set::{Set, SetComparison};
 pub use value::Value;
 
+pub use crate::process::{ParentProcess, Process};
 pub use crate::session::renewal::Renewable;
 pub use crate::session::tasks::Async;
 pub use crate::session::threads::Blocking;

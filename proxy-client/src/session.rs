@@ -51,6 +51,8 @@ pub(crate) struct Target {
 pub(crate) struct Peer {
     pub(crate) address: Address,
     pub(crate) incarnation: [u8; 16],
+    /// For the children of this process.
+    pub(crate) authkey: Authkey,
     /// Whether this program started it.
     pub(crate) is_own: bool,
     /// How many bytes one call may have.
@@ -134,6 +136,10 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
     /// One attempt to open a new session.
     #[doc(hidden)]
     type Attempt: Attempt;
+
+    /// Whether it is the async library.
+    #[doc(hidden)]
+    const IS_ASYNC: bool;
 
     /// Where exchanges are run that nobody waits for: a runtime in the async library.
     #[doc(hidden)]

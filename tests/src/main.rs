@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {
     // Also makes `Manager::start` run this very program.
-    holdfast::init();
+    let _family = holdfast::init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

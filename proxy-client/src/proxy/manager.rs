@@ -25,6 +25,7 @@ use super::holding::Holding;
 use super::latch::spec as latch_spec;
 use super::listing::{Description, Kind, Names};
 use super::lock::{ask_reentrant, check_reentrant, spec as lock_spec};
+use super::parcel::Unpack;
 use super::queue::{Delivers, OnReceipt, QueueOptions, ask_delivery, check_delivery};
 use super::remote::{Holds, Remote};
 use super::rwlock::spec as rwlock_spec;
@@ -38,6 +39,7 @@ use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
 use crate::options::Options;
 use crate::pool::{Pool, PoolOptions};
+use crate::process::Access;
 use crate::session::renewal::{Renewable, Renewal};
 use crate::session::tasks::{self, Async};
 use crate::session::threads::{self, Blocking};
@@ -614,6 +616,18 @@ impl<M: Mode> Manager<M> {
     /// The pool that a token stands for.
     pub fn pool_from_token(&self, token: &Token) -> M::Renewing<Open<M, Pool<M>>> {
         self.take_up(token, pool::KIND, Pool::of)
+    }
+
+    /// What another process packed, in this session.
+    pub(crate) fn unpack(&self, token: &Token) -> M::Output<Unpack<M>> {
+        let remote = Remote::<M>::manager(self.renewal.current(), self.timeout, self.child.clone());
+        remote.run(Unpack::new(remote.clone(), token))
+    }
+
+    /// What a child needs to connect to the same manager.
+    #[cfg_attr(not(test), expect(dead_code, reason = "workers are told of their pool's manager"))]
+    pub(crate) fn access(&self) -> Access {
+        Access::from(&*self.renewal.current().peer().0)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.

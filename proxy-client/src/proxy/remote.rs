@@ -127,6 +127,11 @@ impl<M: Mode> Remote<M> {
         self.handle.object == other.handle.object && Arc::ptr_eq(self.session(), other.session())
     }
 
+    /// The manager itself, if this process started it.
+    pub(crate) fn own_manager(&self) -> Option<Arc<Child>> {
+        self.handle.child.clone()
+    }
+
     /// What a reference to this object holds on to.
     pub(crate) fn target(&self) -> &Arc<Handle<M>> {
         &self.handle
@@ -174,6 +179,11 @@ impl<M: Mode> Remote<M> {
     ) -> M::Output<Grant<M, R, T>> {
         let exchange = Grant { remote: self.clone(), request: request.map_err(Box::new), finish };
         M::run(self.session(), self.time_of_wait(patience), exchange)
+    }
+
+    /// How long a call may take that does not wait.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// How long a call may take that waits so long.
@@ -252,7 +262,7 @@ impl<M: Mode> Remote<M> {
     }
 
     /// The manager itself, to be asked about this object.
-    fn of_session(&self) -> Self {
+    pub(crate) fn of_session(&self) -> Self {
         Self::manager(self.session().clone(), self.timeout, None)
     }
 }

@@ -50,6 +50,8 @@ impl Mode for Async {
     type Attempt = renewal::Attempt;
     type Place = Handle;
 
+    const IS_ASYNC: bool = true;
+
     fn place() -> Handle {
         Handle::current()
     }

@@ -57,6 +57,8 @@ impl Mode for Blocking {
     type Attempt = renewal::Attempt;
     type Place = ();
 
+    const IS_ASYNC: bool = false;
+
     fn actor() -> u64 {
         super::this_thread()
     }
