@@ -401,6 +401,9 @@ impl Pool {
             closed: self.phase != Phase::Open,
             terminated: self.phase == Phase::Terminated,
             tries: self.spec.tries,
+            reason: self.reason.clone(),
+            max_waiting: self.spec.max_waiting,
+            joined: self.joined,
         }
     }
 }
