@@ -1,9 +1,11 @@
 //! Who takes part: one entry per thing that can be measured against another.
 
+pub(crate) mod pooling;
 pub(crate) mod waiting;
 
 use std::fmt;
 
+use self::pooling::Pooling;
 use self::waiting::Waiting;
 use crate::args::{ObjectOp, Op};
 
@@ -59,6 +61,8 @@ pub(crate) enum Contender {
     EchoLarge,
     /// At something that lets calls wait.
     Waiting(Waiting),
+    /// Pools of workers.
+    Pooling(Pooling),
 }
 
 /// What lies between a client and its server.
@@ -86,6 +90,7 @@ impl Contender {
             | Self::HoldfastTlsInFlight
             | Self::RedisPipelined => 300_000,
             Self::Waiting(waiting) => waiting.first_calls(),
+            Self::Pooling(pooling) => pooling.first_calls(),
             _ => 5_000,
         }
     }
@@ -99,13 +104,17 @@ impl Contender {
             | Self::CpythonCreate(Socket::Tcp) => 1,
             Self::HoldfastLargeValue | Self::EchoLarge => 16,
             Self::Waiting(waiting) => waiting.least_calls(),
+            Self::Pooling(pooling) => pooling.least_calls(),
             _ => 256,
         }
     }
 
     /// Whether its calls can be made more or fewer: a start is one start.
     pub(crate) fn is_sized(self) -> bool {
-        !matches!(self, Self::HoldfastStart | Self::CpythonStart)
+        !matches!(
+            self,
+            Self::HoldfastStart | Self::CpythonStart | Self::Pooling(Pooling::HoldfastReady | Pooling::CpythonReady)
+        )
     }
 }
 
@@ -165,6 +174,7 @@ impl fmt::Display for Contender {
             Self::EchoBlocking => f.write_str("raw echo, blocking"),
             Self::EchoLarge => f.write_str("raw echo, async, 1 MiB"),
             Self::Waiting(waiting) => waiting.fmt(f),
+            Self::Pooling(pooling) => pooling.fmt(f),
         }
     }
 }

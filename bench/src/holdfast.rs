@@ -5,6 +5,7 @@
 mod locks;
 mod meetings;
 mod objects;
+mod pools;
 mod queues;
 mod unary;
 
@@ -140,6 +141,12 @@ impl Server {
     }
 }
 
+/// A process that makes calls of a manager of its own.
+pub(crate) fn with_own_manager(setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+    let launch = launch_worker(setting, work)?.env("HOLDFAST_PROGRAM", program(setting)?);
+    worker::run(vec![Child::start(launch.words(&format!("--calls {calls}")), cpu)?])
+}
+
 /// `Manager::start()` until the first reply, in a process of its own.
 pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
     let launch = launch_worker(setting, WorkerWork::Start)?.env("HOLDFAST_PROGRAM", program(setting)?);
@@ -242,6 +249,11 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
         WorkerWork::BlockingPing => queues::ping_blocking(args),
         WorkerWork::BlockingPong => queues::pong_blocking(args),
         WorkerWork::Barrier => meetings::barrier(args),
+        WorkerWork::PoolMap => pools::map(args),
+        WorkerWork::PoolApply => pools::apply(args),
+        WorkerWork::PoolUnordered => pools::unordered(args),
+        WorkerWork::PoolExecutor => pools::executor(args),
+        WorkerWork::PoolReady => pools::ready(args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(asynchronous(args))

@@ -32,6 +32,8 @@ use crate::args::{Cli, Command};
 use crate::peers::{echo, etcd, redis};
 
 fn main() -> ExitCode {
+    // The workers of pools are this program too.
+    let _family = ::holdfast::init();
     match run(&Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! The servers of one placement (all on one CPU, or free), each started when first needed, and the one place that knows
 //! how each contender is made to do its work.
 
+mod pooling;
 mod waiting;
 
 use std::path::PathBuf;
@@ -102,6 +103,7 @@ impl<'a> Servers<'a> {
             Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::ONCE, Library::Blocking, cpu),
             Contender::EchoLarge => self.echo()?.call(setting, calls, echo::LARGE_ONCE, Library::Async, cpu),
             Contender::Waiting(waiting) => self.run_waiting(waiting, calls),
+            Contender::Pooling(pooling) => self.run_pooling(pooling, calls),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The table of works: what is compared with what, and the goals.
 
+mod pooling;
 mod waiting;
 
 use crate::args::{ObjectOp, Op};
@@ -125,7 +126,7 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(unary()),
         stage(large_value()),
     ];
-    data.into_iter().chain(waiting::stages(pinned)).collect()
+    data.into_iter().chain(waiting::stages(pinned)).chain(pooling::stages(pinned)).collect()
 }
 
 fn one_at_a_time(op: Op, pinned: bool) -> Vec<Row> {

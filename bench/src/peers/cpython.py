@@ -13,6 +13,11 @@
     cpython.py produce ADDRESS CALLS  CALLS items put for others
     cpython.py consume ADDRESS CALLS  CALLS items taken
     cpython.py barrier ADDRESS CALLS  one party of a barrier, for CALLS rounds, counted by the one that comes first
+    cpython.py pool_map CALLS         `Pool(2).map` of 100,000 calls, until there were CALLS
+    cpython.py pool_apply CALLS       `Pool(2).apply`, CALLS times
+    cpython.py pool_unordered CALLS   `Pool(2).imap_unordered` of CALLS calls, chunks of one
+    cpython.py pool_executor CALLS    `ProcessPoolExecutor(2).submit` and its result, CALLS times
+    cpython.py pool_ready CALLS       `Pool(8)` of spawned processes, until each has done something
     cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
 An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
@@ -26,6 +31,7 @@ import queue as queues
 import struct
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from multiprocessing.managers import AcquirerProxy, BarrierProxy, DictProxy, ListProxy, SyncManager
 from time import monotonic_ns
@@ -228,6 +234,54 @@ def barrier(address, calls):
     report(rounds, start, monotonic_ns())
 
 
+def square(x):
+    return x * x
+
+
+def pool_map(calls):
+    with multiprocessing.Pool(2) as pool:
+        pool.map(square, range(1000))
+        ready()
+        maps = max(1, calls // 100_000)
+        start = monotonic_ns()
+        for _ in range(maps):
+            if pool.map(square, range(100_000))[-1] != 99_999**2:
+                sys.exit("the squares are none")
+        report(maps * 100_000, start, monotonic_ns())
+
+
+def pool_apply(calls):
+    with multiprocessing.Pool(2) as pool:
+        one_at_a_time(calls, lambda: pool.apply(square, (7,)))
+
+
+def pool_unordered(calls):
+    with multiprocessing.Pool(2) as pool:
+        for _ in pool.imap_unordered(square, range(1000)):
+            pass
+        ready()
+        start = monotonic_ns()
+        for _ in pool.imap_unordered(square, range(calls)):
+            pass
+        report(calls, start, monotonic_ns())
+
+
+def pool_executor(calls):
+    with ProcessPoolExecutor(2) as executor:
+        one_at_a_time(calls, lambda: executor.submit(square, 7).result())
+
+
+def pool_ready(calls):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(9)
+    ready()
+    start = monotonic_ns()
+    pool = context.Pool(8, barrier.wait)
+    barrier.wait()
+    report(calls, start, monotonic_ns())
+    pool.terminate()
+
+
 def start():
     ready()
     begun = monotonic_ns()
@@ -244,6 +298,9 @@ if __name__ == "__main__":
         serve(*rest)
     elif what == "start":
         start()
+    elif what.startswith("pool_"):
+        works = [pool_map, pool_apply, pool_unordered, pool_executor, pool_ready]
+        {work.__name__: work for work in works}[what](int(rest[0]))
     else:
         address, calls, *more = rest
         works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier]

@@ -55,6 +55,11 @@ impl Python {
         Child::start(self.launch("start"), cpu)
     }
 
+    /// A process that has a pool of its own, or an executor.
+    pub(crate) fn pool(&self, what: &str, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.launch(what).words(&calls.to_string()), cpu)
+    }
+
     fn launch(&self, what: &str) -> Launch {
         let isolated = Launch::new(format!("CPython ({what})"), &self.interpreter).words("-I -B");
         isolated.arg(&self.script).words(what)
