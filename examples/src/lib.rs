@@ -10,3 +10,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-multiprocessing.md")]
 struct FromMultiprocessing;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/pools.md")]
+struct Pools;
