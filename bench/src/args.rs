@@ -79,6 +79,9 @@ pub(crate) enum Command {
     RedisClient(RedisClientArgs),
     #[command(hide = true)]
     EtcdClient(EtcdClientArgs),
+    /// End at once: what any start of this program takes.
+    #[command(hide = true)]
+    Nothing,
 }
 
 #[derive(Args, Debug)]
@@ -227,6 +230,10 @@ pub(crate) enum WorkerWork {
     PoolExecutor,
     /// A pool of eight, until all have joined.
     PoolReady,
+    /// `Process::start` and `join`.
+    StartProcess,
+    /// This program started and waited for, without the library.
+    BareProcess,
 }
 
 #[derive(Args, Debug)]

@@ -34,6 +34,8 @@ pub(crate) enum Contender {
     HoldfastFewObjects,
     HoldfastManyObjects,
     HoldfastStart,
+    HoldfastProcess,
+    BareProcess,
     HoldfastTcp(Op),
     HoldfastTcpInFlight,
     HoldfastTlsInFlight,
@@ -54,6 +56,7 @@ pub(crate) enum Contender {
     CpythonGet,
     CpythonProcesses,
     CpythonStart,
+    CpythonProcess,
     CpythonIteration,
     CpythonCreate(Socket),
     EchoAsync,
@@ -77,7 +80,8 @@ impl Contender {
     pub(crate) fn first_calls(self) -> u64 {
         match self {
             Self::HoldfastStart | Self::CpythonStart | Self::CpythonIteration => 1,
-            Self::HoldfastListRead | Self::RedisListRead => 10,
+            Self::HoldfastListRead | Self::RedisListRead | Self::CpythonProcess => 10,
+            Self::HoldfastProcess | Self::BareProcess => 100,
             // Over TCP each takes 180 ms: its connections wait for acknowledgements that are put off.
             Self::CpythonCreate(Socket::Tcp) => 3,
             Self::HoldfastLargeValue | Self::EchoLarge | Self::CpythonCreate(Socket::Unix) => 100,
@@ -103,6 +107,7 @@ impl Contender {
             | Self::CpythonIteration
             | Self::CpythonCreate(Socket::Tcp) => 1,
             Self::HoldfastLargeValue | Self::EchoLarge => 16,
+            Self::HoldfastProcess | Self::BareProcess | Self::CpythonProcess => 5,
             Self::Waiting(waiting) => waiting.least_calls(),
             Self::Pooling(pooling) => pooling.least_calls(),
             _ => 256,
@@ -167,6 +172,9 @@ impl fmt::Display for Contender {
             Self::RedisListRead => f.write_str("redis-benchmark LRANGE 0 -1"),
             Self::CpythonGet => f.write_str("CPython d[k]"),
             Self::CpythonProcesses => write!(f, "CPython {PROCESSES} processes (2 calls per +1)"),
+            Self::HoldfastProcess => f.write_str("Holdfast Process"),
+            Self::BareProcess => f.write_str("fork + exec + wait"),
+            Self::CpythonProcess => f.write_str("CPython Process, spawn"),
             Self::CpythonStart => f.write_str("CPython Manager()"),
             Self::CpythonIteration => f.write_str("CPython for x in l"),
             Self::CpythonCreate(socket) => write!(f, "CPython{} m.dict(), dropped", over(socket)),

@@ -2,6 +2,7 @@
 //!
 //! Everything that touches Holdfast stands here, and in the modules beneath.
 
+mod children;
 mod locks;
 mod meetings;
 mod objects;
@@ -153,6 +154,12 @@ pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
     worker::run(vec![Child::start(launch, cpu)?])
 }
 
+/// Processes started and joined, by a process of its own that needs no manager: those of Holdfast, or bare ones.
+pub(crate) fn start_processes(setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+    let launch = launch_worker(setting, work)?.words(&format!("--calls {calls}"));
+    worker::side_by_side([launch], cpu)
+}
+
 /// The asynchronous work that does `op` one at a time.
 pub(crate) fn async_work(op: Op) -> WorkerWork {
     match op {
@@ -254,6 +261,8 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
         WorkerWork::PoolUnordered => pools::unordered(args),
         WorkerWork::PoolExecutor => pools::executor(args),
         WorkerWork::PoolReady => pools::ready(args),
+        WorkerWork::StartProcess => children::started(args),
+        WorkerWork::BareProcess => children::bare(args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(asynchronous(args))

@@ -52,6 +52,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::EchoClient(client) => echo::call(client)?,
         Command::RedisClient(client) => redis::call(client)?,
         Command::EtcdClient(client) => etcd::call(client)?,
+        Command::Nothing => {}
     }
     Ok(ExitCode::SUCCESS)
 }

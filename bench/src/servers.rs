@@ -72,6 +72,12 @@ impl<'a> Servers<'a> {
             Contender::HoldfastFewObjects => holdfast(self.few_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastManyObjects => holdfast(self.many_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastStart => holdfast::start(setting, cpu),
+            Contender::HoldfastProcess => holdfast::start_processes(setting, WorkerWork::StartProcess, calls, cpu),
+            Contender::BareProcess => holdfast::start_processes(setting, WorkerWork::BareProcess, calls, cpu),
+            Contender::CpythonProcess => {
+                let python = setting.python.as_ref().map_err(Clone::clone)?;
+                worker::run(vec![python.start_processes(calls, cpu)?])
+            }
             Contender::HoldfastTcp(op) => holdfast(self.tcp()?, holdfast::async_work(op)),
             Contender::HoldfastTcpInFlight => holdfast(self.tcp()?, WorkerWork::InFlight),
             Contender::HoldfastTlsInFlight => holdfast(self.tls()?, WorkerWork::InFlight),

@@ -120,6 +120,7 @@ pub(crate) fn stages(pinned: bool) -> Vec<Stage> {
         stage(processes()),
         stage(objects()),
         stage(start()),
+        stage(start_process()),
         stage(whole_list()),
         stage(lists_and_sets(pinned)),
         stage(creation()),
@@ -212,6 +213,17 @@ fn start() -> Vec<Row> {
         goal,
     };
     vec![row(None, Some(Goal::AtMost(50.0))), row(Some(Contender::CpythonStart), None)]
+}
+
+fn start_process() -> Vec<Row> {
+    let row = |peer, goal| Row {
+        work: "start and join one process",
+        subject: Contender::HoldfastProcess,
+        peer: Some(peer),
+        figure: Figure::Milliseconds,
+        goal: Some(Goal::AtMost(goal)),
+    };
+    vec![row(Contender::CpythonProcess, 0.3), row(Contender::BareProcess, 1.5)]
 }
 
 fn whole_list() -> Vec<Row> {

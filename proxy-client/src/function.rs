@@ -13,6 +13,7 @@ use holdfast_proto::{Datum, PoolOutcome};
 use serde::Serialize;
 
 pub use arguments::Arguments;
+pub(crate) use arguments::write;
 pub(crate) use outcome::{is_result, read, returned};
 
 use crate::codec::CodecError;
@@ -80,7 +81,7 @@ pub trait Call<A>: Function<A> {
 }
 
 macro_rules! functions {
-    ($(($($A:ident)*))*) => {$(
+    ($(($($A:ident $a:ident)*))*) => {$(
         impl<F, R, $($A),*> Function<($($A,)*)> for F
         where
             F: Fn($($A),*) -> R + 'static,
@@ -98,17 +99,23 @@ macro_rules! functions {
         where
             F: Fn($($A),*) -> R + 'static,
         {
-            #[allow(non_snake_case, reason = "a type and its value have one name here")]
-            fn call(&self, ($($A,)*): ($($A,)*)) -> R {
-                self($($A),*)
+            fn call(&self, ($($a,)*): ($($A,)*)) -> R {
+                self($($a),*)
             }
         }
     )*};
 }
 
 functions! {
-    () (A1) (A1 A2) (A1 A2 A3) (A1 A2 A3 A4) (A1 A2 A3 A4 A5) (A1 A2 A3 A4 A5 A6) (A1 A2 A3 A4 A5 A6 A7)
-    (A1 A2 A3 A4 A5 A6 A7 A8)
+    ()
+    (A1 a1)
+    (A1 a1 A2 a2)
+    (A1 a1 A2 a2 A3 a3)
+    (A1 a1 A2 a2 A3 a3 A4 a4)
+    (A1 a1 A2 a2 A3 a3 A4 a4 A5 a5)
+    (A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6)
+    (A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7)
+    (A1 a1 A2 a2 A3 a3 A4 a4 A5 a5 A6 a6 A7 a7 A8 a8)
 }
 
 /// A function with its arguments. Calling it says what it returned if that was an `Err`.

@@ -18,6 +18,7 @@
     cpython.py pool_unordered CALLS   `Pool(2).imap_unordered` of CALLS calls, chunks of one
     cpython.py pool_executor CALLS    `ProcessPoolExecutor(2).submit` and its result, CALLS times
     cpython.py pool_ready CALLS       `Pool(8)` of spawned processes, until each has done something
+    cpython.py spawn CALLS            a process started by the method `spawn` and joined, CALLS times
     cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
 An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
@@ -292,6 +293,21 @@ def start():
     report(1, begun, replied)
 
 
+def nothing():
+    pass
+
+
+def spawn(calls):
+    context = multiprocessing.get_context("spawn")
+
+    def call():
+        process = context.Process(target=nothing)
+        process.start()
+        process.join()
+
+    one_at_a_time(calls, call)
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "serve":
@@ -301,6 +317,8 @@ if __name__ == "__main__":
     elif what.startswith("pool_"):
         works = [pool_map, pool_apply, pool_unordered, pool_executor, pool_ready]
         {work.__name__: work for work in works}[what](int(rest[0]))
+    elif what == "spawn":
+        spawn(int(rest[0]))
     else:
         address, calls, *more = rest
         works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier]

@@ -60,6 +60,11 @@ impl Python {
         Child::start(self.launch(what).words(&calls.to_string()), cpu)
     }
 
+    /// A process that starts processes, and joins each.
+    pub(crate) fn start_processes(&self, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.launch("spawn").words(&calls.to_string()), cpu)
+    }
+
     fn launch(&self, what: &str) -> Launch {
         let isolated = Launch::new(format!("CPython ({what})"), &self.interpreter).words("-I -B");
         isolated.arg(&self.script).words(what)

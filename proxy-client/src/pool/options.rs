@@ -7,9 +7,8 @@ use std::thread;
 use holdfast_proto::{Datum, PoolSpec};
 use serde::Serialize;
 
-use super::tasks::call;
 use crate::error::Result;
-use crate::function::Function;
+use crate::function::{Function, write};
 
 /// How a pool is made, and its local workers.
 ///
@@ -50,7 +49,7 @@ impl PoolOptions {
     /// terminated, and all its calls fail with what it said; Python starts worker after worker then, for ever.
     #[must_use]
     pub fn initializer<A: Serialize, F: Function<A>>(self, function: F, arguments: A) -> Self {
-        let initializer = function.registered_name().and_then(|name| Ok((name, call(&arguments)?)));
+        let initializer = function.registered_name().and_then(|name| Ok((name, write(&arguments)?)));
         Self { initializer: Some(initializer), ..self }
     }
 

@@ -7,8 +7,9 @@ use holdfast_proto::{Datum, PoolArguments, PoolDescribeResponse, PoolRunRequest,
 use prost::Message;
 use serde::Serialize;
 
-use crate::codec::{CodecError, to_datum};
+use crate::codec::to_datum;
 use crate::error::{Error, Result};
+use crate::function::write;
 use crate::proxy::holding::patience_ms;
 use crate::proxy::remote::CHUNK_BYTES;
 
@@ -34,14 +35,6 @@ pub(super) fn arguments(datum: Datum) -> PoolArguments {
     }
 }
 
-/// The arguments of one call, which are a tuple also where there are none.
-pub(super) fn call<A: Serialize>(arguments: &A) -> Result<Datum, CodecError> {
-    Ok(match to_datum(arguments)? {
-        Datum::Null => Datum::Tuple(Box::default()),
-        tuple => tuple,
-    })
-}
-
 /// What one waiting call asks for.
 pub(super) fn run<A: Serialize>(
     function: Result<Cow<'static, str>>,
@@ -52,7 +45,7 @@ pub(super) fn run<A: Serialize>(
     Ok(PoolRunRequest {
         function: function?.into_owned(),
         shape: PoolShape::Call.into(),
-        arguments: Some(arguments(call(of)?)),
+        arguments: Some(arguments(write(of)?)),
         tries,
         patience_ms: patience_ms(patience),
     })
@@ -155,7 +148,7 @@ impl<I: Iterator<Item: Serialize>> Tasks<I> {
                 self.items = None;
                 return Ok(None);
             };
-            return Ok(Some((arguments(call(&item)?), 1)));
+            return Ok(Some((arguments(write(&item)?), 1)));
         }
         let Chunk::Of(calls) = self.plan.chunk else { unreachable!("it is known before anything is cut") };
         let (mut elements, mut bytes) = (Vec::new(), 0);
@@ -164,7 +157,7 @@ impl<I: Iterator<Item: Serialize>> Tasks<I> {
                 self.items = None;
                 break;
             };
-            let element = if let PoolShape::Starmap = self.shape { call(&item)? } else { to_datum(&item)? };
+            let element = if let PoolShape::Starmap = self.shape { write(&item)? } else { to_datum(&item)? };
             bytes += element.bytes();
             elements.push(element);
         }

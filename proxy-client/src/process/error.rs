@@ -26,8 +26,10 @@ pub enum ProcessError {
         /// The name of this process.
         name: String,
     },
-    /// It was started before.
-    #[error("{name} was started before, and a process is started once: make another one with Process::new")]
+    /// It was started before, or could not be.
+    #[error(
+        "{name} was started before, or could not be, and a process is started once: make another one with Process::new"
+    )]
     AlreadyStarted {
         /// Its name.
         name: String,

@@ -33,11 +33,8 @@ const STACK: usize = 8 << 20;
 /// Lets this program start itself as another process. Call it first in `main`, before threads are started or arguments are read, and
 /// keep what it returns to the end of `main`:
 ///
-/// ```
-/// fn main() {
-///     let _family = holdfast::init();
-///     // ...
-/// }
+/// ```no_run
+/// let _family = holdfast::init();
 /// ```
 ///
 /// In a process that [`Process::start`](crate::Process) or a pool started, this runs what that process is for, and never returns; with
@@ -166,10 +163,12 @@ fn run_function(task: FunctionTask, given: Vec<OwnedFd>) -> i32 {
         Ok(fetched) => fetched,
         Err(error) => return not_begun(&format!("the arguments of {name} cannot be had: {error}")),
     };
-    let prepared = descriptors::scatter(given, || registered.item().prepare(arguments));
+    // What reads them is the program's own, and may panic.
+    let prepared = panics::catch(|| descriptors::scatter(given, || registered.item().prepare(arguments)));
     let code = match prepared {
-        Ok(prepared) => called(panics::catch(prepared)),
-        Err(error) => not_begun(&format!("the arguments of {name} cannot be read: {error}")),
+        Ok(Ok(prepared)) => called(panics::catch(prepared)),
+        Ok(Err(error)) => not_begun(&format!("the arguments of {name} cannot be read: {error}")),
+        Err(panicked) => not_begun(&format!("reading the arguments of {name} panicked: {panicked}")),
     };
     connection.close();
     code

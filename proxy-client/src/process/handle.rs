@@ -96,7 +96,7 @@ impl<M: Mode> Process<M> {
         Self { name, path, is_daemon: false, state, _mode: PhantomData }
     }
 
-    /// Gives it another name, for people.
+    /// Gives it another name, for people. Nothing happens once it is started.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -104,7 +104,7 @@ impl<M: Mode> Process<M> {
     }
 
     /// Whether it ends with this process, however this ends, also by `kill -9`: it gets `SIGTERM` then, and `SIGKILL` five seconds
-    /// later. It cannot start processes itself. Without this it is no daemon.
+    /// later. It cannot start processes itself. Without this it is no daemon. Nothing happens once it is started.
     #[must_use]
     pub fn daemon(mut self, is_daemon: bool) -> Self {
         self.is_daemon = is_daemon;
@@ -114,13 +114,19 @@ impl<M: Mode> Process<M> {
     /// Its name.
     #[must_use]
     pub fn get_name(&self) -> &str {
-        &self.name
+        match &self.state {
+            State::Started(started) => &started.name,
+            State::New(_) | State::Spent => &self.name,
+        }
     }
 
     /// Whether it ends with this process.
     #[must_use]
     pub fn is_daemon(&self) -> bool {
-        self.is_daemon
+        match &self.state {
+            State::Started(started) => started.is_daemon,
+            State::New(_) | State::Spent => self.is_daemon,
+        }
     }
 
     /// Its process id; `None` before it is started.

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -157,9 +158,8 @@ impl Started {
         self.told.notify_waiters();
         let Some(UntilEnd { manager, notice }) = until_end else { return };
         drop(manager);
-        if let Some(notice) = notice {
-            notice(exit);
-        }
+        // If it panics, which the hook tells, all others are waited for all the same.
+        let _ = notice.map(|notice| catch_unwind(AssertUnwindSafe(|| notice(exit))));
     }
 }
 
@@ -277,7 +277,16 @@ pub(super) fn active() -> Vec<Arc<Started>> {
 /// What Python does when a program ends: daemons are told to end, and killed if they do not within the grace; then the others are
 /// waited for.
 pub(super) fn dissolve() {
-    let children = active();
+    loop {
+        let children = active();
+        if children.is_empty() {
+            break;
+        }
+        end(&children);
+    }
+}
+
+fn end(children: &[Arc<Started>]) {
     let daemons = || children.iter().filter(|child| child.is_daemon);
     for daemon in daemons() {
         // One that cannot be told so is killed below.
@@ -289,7 +298,7 @@ pub(super) fn dissolve() {
             let _ = daemon.signal(Signal::KILL);
         }
     }
-    for child in &children {
+    for child in children {
         child.join(None);
     }
 }

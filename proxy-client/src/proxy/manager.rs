@@ -39,7 +39,6 @@ use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
 use crate::options::Options;
 use crate::pool::{Pool, PoolOptions};
-use crate::process::Access;
 use crate::session::renewal::{Renewable, Renewal};
 use crate::session::tasks::{self, Async};
 use crate::session::threads::{self, Blocking};
@@ -622,12 +621,6 @@ impl<M: Mode> Manager<M> {
     pub(crate) fn unpack(&self, token: &Token) -> M::Output<Unpack<M>> {
         let remote = Remote::<M>::manager(self.renewal.current(), self.timeout, self.child.clone());
         remote.run(Unpack::new(remote.clone(), token))
-    }
-
-    /// What a child needs to connect to the same manager.
-    #[cfg_attr(not(test), expect(dead_code, reason = "workers are told of their pool's manager"))]
-    pub(crate) fn access(&self) -> Access {
-        Access::from(&*self.renewal.current().peer().0)
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.
