@@ -251,8 +251,8 @@ impl Pool {
             while let Some(at) = self.first_of(function) {
                 let Some(task) = self.tasks.get(at).filter(|task| task.number < until) else { break };
                 goes_alone |= task.goes_alone();
-                let is_enough = tasks.len() as u64 >= max || page.is_full() || (goes_alone && !tasks.is_empty());
-                if is_enough {
+                let is_enough = goes_alone || tasks.len() as u64 >= max || page.is_full();
+                if is_enough && !tasks.is_empty() {
                     return PoolTakeResponse { tasks, fence: turn.fence, shut_down: false };
                 }
                 let given = self.give_one(call, worker, at);
