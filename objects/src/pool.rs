@@ -35,6 +35,7 @@ pub use self::state::{
 use self::task::{Arguments, Owner, TASK_BYTES, Task};
 use self::workers::{Had, Worker};
 use crate::key::Equality;
+use crate::mutant::{Mutant, mutant};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
@@ -535,7 +536,8 @@ impl Pool {
                 let Some(job) = self.jobs.get_mut(job) else { return };
                 job.open.remove(index);
                 let last = parts.len();
-                for (outcome, at) in parts.into_iter().chain([outcome]).zip(0..) {
+                let again = mutant(Mutant::OutcomeStoredTwice).then(|| outcome.clone());
+                for (outcome, at) in parts.into_iter().chain([outcome]).chain(again).zip(0..) {
                     self.came += 1;
                     let (order, place, more) = (self.came, Place::With(()), at < last);
                     let piece = Piece { order, job: job.number, index, outcome, place, more };

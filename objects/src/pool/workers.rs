@@ -16,6 +16,7 @@ use super::functions::{NAME_BYTES, check_name};
 use super::outcome::Outcome;
 use super::task::{Owner, TASK_BYTES};
 use super::{Due, Pool, Taker, no_more};
+use crate::mutant::{Mutant, mutant};
 use crate::page::Page;
 use crate::{Answer, CallId, Client, Ended, Patience, SessionId, Turn};
 
@@ -175,7 +176,7 @@ impl Pool {
         self.lost += 1;
         task.attempts += 1;
         let tries = task.attempts;
-        if tries < task.tries {
+        if tries < task.tries && !mutant(Mutant::LostTaskIsNotTriedAgain) {
             return self.put_back(had, due);
         }
         self.drop_parts(&had.parts, due.turn);
