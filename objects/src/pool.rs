@@ -35,6 +35,7 @@ pub use self::state::{
 use self::task::{Arguments, Owner, TASK_BYTES, Task};
 use self::workers::{Had, Worker};
 use crate::key::Equality;
+use crate::mutant::{Mutant, mutant};
 use crate::turn::withdrawn;
 use crate::wait_queue::WaitQueue;
 use crate::{Answer, CallId, Creation, Ended, Object, Patience, SessionId, Turn, Withdrawal};
@@ -538,7 +539,8 @@ impl Pool {
                 let Some(job) = self.jobs.get_mut(job) else { return };
                 job.open.remove(index);
                 let last = parts.len();
-                for (outcome, at) in parts.into_iter().chain([outcome]).zip(0..) {
+                let again = mutant(Mutant::OutcomeStoredTwice).then(|| outcome.clone());
+                for (outcome, at) in parts.into_iter().chain([outcome]).chain(again).zip(0..) {
                     self.came += 1;
                     let (order, place, more) = (self.came, Place::With(()), at < last);
                     let piece = Piece { order, job: job.number, index, outcome, place, more };
@@ -559,9 +561,8 @@ impl Pool {
     fn settle(&mut self, mut due: Due<'_>) {
         self.refuse_submitters_to(&due.forgotten, due.turn);
         loop {
-            for function in core::mem::take(&mut due.functions) {
-                self.serve_takers(function, due.turn);
-            }
+            let functions: BTreeSet<u32> = core::mem::take(&mut due.functions).into_iter().collect();
+            self.serve_takers(&functions, due.turn);
             for job in core::mem::take(&mut due.jobs) {
                 self.serve_collectors(job, due.turn);
             }
@@ -582,10 +583,12 @@ impl Pool {
         }
     }
 
-    /// Gives the tasks of a function to those who wait for one.
-    fn serve_takers(&mut self, function: u32, turn: &mut Turn) {
-        while self.functions.get(function).is_some_and(|function| !function.line.is_empty()) {
-            let serves = |taker: &Taker| self.functions.serves(function, taker.worker);
+    /// Gives the tasks of these functions to those who wait for one.
+    fn serve_takers(&mut self, functions: &BTreeSet<u32>, turn: &mut Turn) {
+        let waits = |pool: &Self, function: u32| pool.functions.get(function).is_some_and(|it| !it.line.is_empty());
+        loop {
+            let waiting: Vec<u32> = functions.iter().copied().filter(|function| waits(self, *function)).collect();
+            let serves = |taker: &Taker| waiting.iter().any(|it| self.functions.serves(*it, taker.worker));
             let first = self.takers.iter().find(|(_, taker)| serves(taker)).map(|(call, taker)| (call, *taker));
             let Some((call, Taker { worker, max })) = first else { return };
             self.takers.remove(call);
@@ -690,7 +693,8 @@ fn normal(spec: &Spec) -> Spec {
 
 /// As much of a text as is kept.
 fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(REASON_BYTES));
+    let end = (0..=REASON_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or_default());
     text
 }
 
@@ -799,3 +803,6 @@ impl Pool {
         assert_eq!(self.bytes, self.counted());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,7 @@ impl Job {
 }
 
 impl Open {
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn len(&self) -> u32 {
         self.len
     }

@@ -47,6 +47,7 @@ impl Default for Line {
 }
 
 impl Line {
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn len(&self) -> usize {
         self.linked as usize + self.beside.len()
     }

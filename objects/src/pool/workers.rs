@@ -16,6 +16,7 @@ use super::functions::{NAME_BYTES, check_name};
 use super::outcome::Outcome;
 use super::task::{Owner, TASK_BYTES};
 use super::{Due, Pool, Taker, no_more};
+use crate::mutant::{Mutant, mutant};
 use crate::page::Page;
 use crate::{Answer, CallId, Client, Ended, Patience, SessionId, Turn};
 
@@ -175,7 +176,7 @@ impl Pool {
         self.lost += 1;
         task.attempts += 1;
         let tries = task.attempts;
-        if tries < task.tries {
+        if tries < task.tries && !mutant(Mutant::LostTaskIsNotTriedAgain) {
             return self.put_back(had, due);
         }
         self.drop_parts(&had.parts, due.turn);
@@ -251,8 +252,8 @@ impl Pool {
             while let Some(at) = self.first_of(function) {
                 let Some(task) = self.tasks.get(at).filter(|task| task.number < until) else { break };
                 goes_alone |= task.goes_alone();
-                let is_enough = tasks.len() as u64 >= max || page.is_full() || (goes_alone && !tasks.is_empty());
-                if is_enough {
+                let is_enough = goes_alone || tasks.len() as u64 >= max || page.is_full();
+                if is_enough && !tasks.is_empty() {
                     return PoolTakeResponse { tasks, fence: turn.fence, shut_down: false };
                 }
                 let given = self.give_one(call, worker, at);

@@ -62,8 +62,8 @@ impl Tested for Pool {
                 untouched: if source.below(3) == 0 { numbers(source, 12) } else { Vec::new() },
             }),
             51 => Op::Leave(PoolLeaveRequest { worker: source.below(4) }),
-            52 if source.below(3) == 0 => Op::Close(PoolCloseRequest {}),
-            53 if source.below(3) == 0 => {
+            52 if source.below(6) == 0 => Op::Close(PoolCloseRequest {}),
+            53 if source.below(6) == 0 => {
                 Op::Terminate(PoolTerminateRequest { reason: "r".repeat(source.below(2) as usize) })
             }
             54 | 55 => Op::Drain(PoolDrainRequest { patience_ms: source.patience_ms() }),
@@ -132,7 +132,7 @@ fn outcome(source: &mut Source, depth: u64) -> PoolOutcome {
             });
         }
         16..22 if depth > 0 => {
-            outcome.outcomes = (0..1 + source.below(2)).map(|_| self::outcome(source, depth - 1)).collect()
+            outcome.outcomes = (0..1 + source.below(2)).map(|_| self::outcome(source, depth - 1)).collect();
         }
         _ => outcome.returned = Some(if source.below(2) == 0 { source.number() } else { source.datum() }),
     }
