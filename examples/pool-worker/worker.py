@@ -132,7 +132,7 @@ def scram(authkey, client_first_bare, server_first):
 def authenticate(channel, authkey):
     """The token that every call comes with."""
     auth = auth_pb2_grpc.AuthServiceStub(channel)
-    bare = "n=worker,r=" + base64.b64encode(os.urandom(18)).decode()
+    bare = "n=manager,r=" + base64.b64encode(os.urandom(18)).decode()
     begun = auth.Begin(auth_pb2.BeginRequest(client_first="n,," + bare), timeout=PATIENCE)
     final, expected = scram(authkey, bare, begun.server_first)
     finished = auth.Finish(auth_pb2.FinishRequest(client_final=final), timeout=PATIENCE)

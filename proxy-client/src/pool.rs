@@ -216,7 +216,10 @@ impl Pool<Async> {
         let ended = poll_fn(|cx| if local.has_ended(cx.waker()) { Poll::Ready(()) } else { Poll::Pending });
         match patience.left() {
             Some(left) => tokio::time::timeout(left, ended).await.map_err(|_| still_there()),
-            None => Ok(ended.await),
+            None => {
+                ended.await;
+                Ok(())
+            }
         }
     }
 }
@@ -378,6 +381,9 @@ impl<M: Mode> Pool<M> {
     }
 }
 
+/// The submitting of many calls, of elements `T`, whose results are waited for later.
+pub type Submitted<T, R, M> = Submission<std::vec::IntoIter<T>, Vec<R>, M>;
+
 /// Calls whose results are waited for later. These wait only until their tasks are submitted.
 impl<M: Mode> Pool<M> {
     /// Has a worker call the function with these arguments, a tuple: Python's `apply_async`.
@@ -413,7 +419,7 @@ impl<M: Mode> Pool<M> {
         &self,
         function: F,
         elements: impl IntoIterator<Item = T>,
-    ) -> M::Output<Submission<std::vec::IntoIter<T>, Vec<F::Output>, M>>
+    ) -> M::Output<Submitted<T, F::Output, M>>
     where
         F::Output: 'static,
     {
@@ -426,7 +432,7 @@ impl<M: Mode> Pool<M> {
         function: F,
         elements: impl IntoIterator<Item = T>,
         callbacks: Callbacks<Vec<F::Output>>,
-    ) -> M::Output<Submission<std::vec::IntoIter<T>, Vec<F::Output>, M>>
+    ) -> M::Output<Submitted<T, F::Output, M>>
     where
         F::Output: 'static,
     {
@@ -439,7 +445,7 @@ impl<M: Mode> Pool<M> {
         &self,
         function: F,
         arguments: impl IntoIterator<Item = A>,
-    ) -> M::Output<Submission<std::vec::IntoIter<A>, Vec<F::Output>, M>>
+    ) -> M::Output<Submitted<A, F::Output, M>>
     where
         F::Output: 'static,
     {
@@ -452,7 +458,7 @@ impl<M: Mode> Pool<M> {
         function: F,
         arguments: impl IntoIterator<Item = A>,
         callbacks: Callbacks<Vec<F::Output>>,
-    ) -> M::Output<Submission<std::vec::IntoIter<A>, Vec<F::Output>, M>>
+    ) -> M::Output<Submitted<A, F::Output, M>>
     where
         F::Output: 'static,
     {

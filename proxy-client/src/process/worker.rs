@@ -56,36 +56,12 @@ impl Worker {
         start(plan).map(Self)
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.0.name
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.0.pid
-    }
-
-    /// How it ended, if it has.
-    pub(crate) fn exit(&self) -> Option<Exit> {
-        self.0.exit()
-    }
-
-    /// Asks it to end: `SIGTERM`.
-    pub(crate) fn terminate(&self) -> Result<(), ProcessError> {
-        self.0.signal(Signal::TERM)
     }
 
     /// Ends it: `SIGKILL`.
     pub(crate) fn kill(&self) -> Result<(), ProcessError> {
         self.0.signal(Signal::KILL)
-    }
-
-    /// Waits until it has been reaped.
-    pub(crate) fn join(&self) {
-        self.0.join(None);
-    }
-
-    /// The same, in a task.
-    pub(crate) async fn joined(&self) {
-        self.0.joined().await;
     }
 }

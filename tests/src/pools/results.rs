@@ -56,10 +56,10 @@ pub(crate) fn results() {
         (0..2).map(|_| pool.apply_async(waits, (counts.clone(), "busy".to_owned(), event.clone())).unwrap()).collect();
     until("both workers are busy", || counts.get("busy").unwrap() == Some(2));
     let waiting = pool.apply_async(square, (2,)).unwrap();
+    assert_eq!(pool.map_async(square, []).unwrap().cancel().unwrap(), 0);
     assert_eq!(waiting.cancel().unwrap(), 1);
     assert!(matches!(waiting.get(), Err(Error::Cancelled)) && waiting.cancelled());
     assert_eq!(busy[0].cancel().unwrap(), 0);
-    assert_eq!(pool.map_async(square, []).unwrap().cancel().unwrap(), 0);
     event.set().unwrap();
     assert_eq!(busy.iter().map(|busy| busy.get().unwrap()).collect::<HashSet<_>>(), HashSet::from([1, 2]));
 }
