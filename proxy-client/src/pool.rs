@@ -83,14 +83,14 @@ use crate::session::threads::Blocking;
 /// local workers is dropped, the pool is terminated and they end.
 ///
 /// **Death.** A worker that is killed during a task: the task is tried again by another, before those that came later, up to
-/// [`tries`](PoolOptions::tries) times in all, and fails with [`Error::WorkerLost`](crate::Error::WorkerLost) then. With one try it is
+/// [`tries`](PoolOptions::tries) times in all, and fails with [`Error::WorkerLost`] then. With one try it is
 /// done at most once. Local workers are replaced at once. A caller that is killed: its tasks are dropped, unless they are
 /// [kept](Self::map_kept). Other than in Python no call ever waits for a worker that is gone.
 ///
 /// **Errors** of a call are those of the function: its own `Err` where the function returns a `Result` (the call then gives
-/// `Result<Result<T, E>>`), or [`Error::Raised`](crate::Error::Raised) with the worker's message and backtrace. What is submitted to a pool
-/// that was closed is refused with [`Reason::ShutDown`](crate::Reason::ShutDown), what names a function that none of its workers serves
-/// with [`Reason::NotRegistered`](crate::Reason::NotRegistered).
+/// `Result<Result<T, E>>`), or [`Error::Raised`] with the worker's message and backtrace. What is submitted to a pool
+/// that was closed is refused with [`Reason::ShutDown`], what names a function that none of its workers serves
+/// with [`Reason::NotRegistered`].
 ///
 /// **Time.** Calls wait for results as long as it takes, unless the handle has a [patience](Self::patience).
 pub struct Pool<M: Mode> {
@@ -192,7 +192,7 @@ impl Pool<Blocking> {
     /// Waits until all that was submitted is done, and the local workers have ended: Python's `join`. No longer than the handle's
     /// patience.
     ///
-    /// The pool must be closed or terminated, or this is [`Error::PoolIsOpen`](crate::Error::PoolIsOpen).
+    /// The pool must be closed or terminated, or this is [`Error::PoolIsOpen`].
     pub fn join(&self) -> Result<()> {
         let patience = Patience::of(self.call.patience);
         let (session, time) = (self.remote.session(), self.remote.time_of_wait(self.call.patience));
@@ -207,7 +207,7 @@ impl Pool<Async> {
     /// Waits until all that was submitted is done, and the local workers have ended: Python's `join`. No longer than the handle's
     /// patience.
     ///
-    /// The pool must be closed or terminated, or this is [`Error::PoolIsOpen`](crate::Error::PoolIsOpen).
+    /// The pool must be closed or terminated, or this is [`Error::PoolIsOpen`].
     pub async fn join(&self) -> Result<()> {
         let patience = Patience::of(self.call.patience);
         let (session, time) = (self.remote.session(), self.remote.time_of_wait(self.call.patience));
@@ -238,8 +238,8 @@ impl<M: Mode> Pool<M> {
     }
 
     /// The same pool, whose calls wait no longer than this for all that they wait for: refused with
-    /// [`Reason::TimedOut`](crate::Reason::TimedOut) then ([`Error::is_timed_out`](crate::Error::is_timed_out)), and what they had submitted is
-    /// dropped; or with [`Reason::Full`](crate::Reason::Full) if they waited for room.
+    /// [`Reason::TimedOut`] then ([`Error::is_timed_out`]), and what they had submitted is
+    /// dropped; or with [`Reason::Full`] if they waited for room.
     #[must_use]
     pub fn patience(&self, patience: Duration) -> Self {
         let call = CallOptions { patience: Some(patience), ..self.call };
@@ -483,14 +483,14 @@ impl<M: Mode> Pool<M> {
 
     /// Waits for the results of a job that was [kept](Self::map_kept), by whomever, and gives them in their order; the job is forgotten then.
     ///
-    /// One at a time: what somebody took who gave up, or died, half way is gone. Refused with [`Reason::NoJob`](crate::Reason::NoJob) if
+    /// One at a time: what somebody took who gave up, or died, half way is gone. Refused with [`Reason::NoJob`] if
     /// there is none of that number.
     pub fn collect<R: DeserializeOwned>(&self, job: u64) -> M::Output<Collect<R, M>> {
         let collect = Collect::new(&self.remote, &self.exits, job, Patience::of(self.call.patience));
         M::run(self.remote.session(), self.remote.time_of_wait(self.call.patience), collect)
     }
 
-    /// How far a kept job is. Refused with [`Reason::NoJob`](crate::Reason::NoJob) if there is none of that number.
+    /// How far a kept job is. Refused with [`Reason::NoJob`] if there is none of that number.
     pub fn progress(&self, job: u64) -> Output<M, PoolProgressRequest, JobProgress> {
         self.remote.once(Ok(PoolProgressRequest { job }), |response, _| Ok(response.into()))
     }
@@ -568,7 +568,7 @@ impl<M: Mode> Pool<M> {
     }
 
     /// The same pool, for one who was granted this fence: its calls are refused with
-    /// [`Reason::StaleFence`](crate::Reason::StaleFence) once the pool has seen a higher one.
+    /// [`Reason::StaleFence`] once the pool has seen a higher one.
     #[must_use]
     pub fn fenced(&self, fence: Fence) -> Self {
         Self { remote: self.remote.fenced(fence), ..self.clone() }

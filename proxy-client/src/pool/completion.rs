@@ -11,7 +11,7 @@ use crate::session::Mode;
 use crate::session::tasks::Async;
 use crate::session::threads::Blocking;
 
-/// When [`wait`](crate::wait) returns.
+/// When [`wait`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnWhen {
     /// When one is done, however it ended.

@@ -41,7 +41,7 @@ pub(crate) fn tries() {
         assert_eq!(counts.get(name).unwrap(), Some(1));
     }
     let once = Pool::on(&manager, PoolOptions::new().workers(1).tries(1)).unwrap();
-    assert!(matches!(once.apply(dies, (counts.clone(), "of the pool".to_owned(), 1)), Err(Error::WorkerLost(_))));
+    assert!(matches!(once.apply(dies, (counts, "of the pool".to_owned(), 1)), Err(Error::WorkerLost(_))));
     until("the pool is full again", || once.state().unwrap().workers == 1);
     once.apply(nothing, ()).unwrap();
 }
