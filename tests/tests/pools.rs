@@ -160,7 +160,7 @@ fn what_a_caller_asked_to_keep_is_done_and_collected_by_another() {
 
     // One that nobody wants any more.
     let square = Named::<(i64,), i64>::new("square");
-    let job = pool.map_kept(square.clone(), 0..10).unwrap();
+    let job = pool.map_kept(square, 0..10).unwrap();
     assert!(pool.forget(job).unwrap() && !pool.forget(job).unwrap());
 
     // A worker of another process is killed while it has a task.
