@@ -44,6 +44,15 @@ pub(crate) fn errors() {
     let first = pool.chunk_size(1).map(Named::<(i64,), i64>::new("half"), [2, 5, 4, 7]).unwrap_err();
     assert!(matches!(&first, Error::Raised(raised) if raised.message == "5 is odd"), "{first}");
 
+    // In one task a panic is the outcome of its call alone.
+    let mut given = pool.chunk_size(5).imap(panics_at, 1..6);
+    for x in 1..6 {
+        match given.next().unwrap() {
+            Ok(result) => assert!(result == x && x != 3),
+            Err(error) => assert!(x == 3 && matches!(error, Error::Raised(_)), "{x}: {error}"),
+        }
+    }
+
     // Results and arguments that are larger than a request.
     let large = pool.apply(text, (64 << 20,)).unwrap_err();
     assert!(matches!(large, Error::ResultTooLarge), "{large}");

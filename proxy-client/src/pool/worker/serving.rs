@@ -68,11 +68,21 @@ impl Serving {
             }
         };
         let mut parts = Parts::new(number, self);
-        for arguments in calls {
-            parts.push(call(name, || match shape {
-                PoolShape::Starmap => function.call(arguments),
-                _ => function.call_with(arguments),
-            }));
+        let mut calls = calls.into_iter();
+        // Catching costs as much as a short call, so it is done once, and once more after each panic.
+        while !calls.as_slice().is_empty() {
+            let all = panics::catch(|| {
+                for arguments in calls.by_ref() {
+                    let outcome = match shape {
+                        PoolShape::Starmap => function.call(arguments),
+                        _ => function.call_with(arguments),
+                    };
+                    parts.push(outcome.unwrap_or_else(|error| unreadable(name, &error)));
+                }
+            });
+            if let Err(panicked) = all {
+                parts.push(panic_of(panicked));
+            }
         }
         parts.finish()
     }
@@ -158,12 +168,16 @@ fn call(name: &str, call: impl FnOnce() -> Result<PoolOutcome, CodecError>) -> P
     match panics::catch(call) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => unreadable(name, &error),
-        Err(Panicked { message, location, backtrace }) => {
-            let trace = if location.is_empty() { String::new() } else { format!("at {location}\n{backtrace}") };
-            let panic = PoolRaised { r#type: PANIC.to_owned(), message, trace, value: None };
-            PoolOutcome { raised: Some(panic), ..PoolOutcome::default() }
-        }
+        Err(panicked) => panic_of(panicked),
     }
+}
+
+/// What is said of a panic.
+fn panic_of(panicked: Panicked) -> PoolOutcome {
+    let Panicked { message, location, backtrace } = panicked;
+    let trace = if location.is_empty() { String::new() } else { format!("at {location}\n{backtrace}") };
+    let panic = PoolRaised { r#type: PANIC.to_owned(), message, trace, value: None };
+    PoolOutcome { raised: Some(panic), ..PoolOutcome::default() }
 }
 
 fn unreadable(name: &str, error: &CodecError) -> PoolOutcome {
