@@ -13,6 +13,7 @@ use holdfast_proto::{Datum, PoolOutcome};
 use serde::Serialize;
 
 pub use arguments::Arguments;
+pub(crate) use arguments::write;
 pub(crate) use outcome::{is_result, read, returned};
 
 use crate::codec::CodecError;

@@ -1,9 +1,10 @@
 //! The arguments of a function, as a tuple.
 
 use holdfast_proto::Datum;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{CodecError, from_datum};
+use crate::codec::{CodecError, from_datum, to_datum};
 
 /// What a function is called with: a tuple of up to eight values that can be sent.
 pub trait Arguments: Sized + 'static {
@@ -14,6 +15,14 @@ pub trait Arguments: Sized + 'static {
     /// Reads the only one.
     #[doc(hidden)]
     fn read_only(argument: Datum) -> Result<Self, CodecError>;
+}
+
+/// Writes all of them as a tuple, as every language knows it: serde has null for the empty one.
+pub(crate) fn write<A: Arguments + Serialize>(arguments: &A) -> Result<Datum, CodecError> {
+    Ok(match to_datum(arguments)? {
+        Datum::Null => Datum::Tuple([].into()),
+        tuple => tuple,
+    })
 }
 
 /// There are so many, and not one.

@@ -20,8 +20,8 @@ use super::boot::Arguments;
 use super::descriptors;
 use super::error::ProcessError;
 use crate::child::Child;
-use crate::codec::to_datum;
 use crate::error::{Error, Result};
+use crate::function;
 use crate::proxy::parcel::Pack;
 use crate::proxy::remote::{Handle, Remote};
 use crate::session::{Mode, SessionLike};
@@ -48,8 +48,8 @@ pub(super) struct Sent {
 }
 
 /// Writes the arguments of the process of this name.
-pub(super) fn write<M: Mode, A: Serialize>(name: &str, arguments: &A) -> Result<Written<M>> {
-    let (datum, given) = descriptors::gather(|| to_datum(arguments));
+pub(super) fn write<M: Mode, A: function::Arguments + Serialize>(name: &str, arguments: &A) -> Result<Written<M>> {
+    let (datum, given) = descriptors::gather(|| function::write(arguments));
     let datum = datum?;
     let (mut proxy, mut is_other) = (None, false);
     datum.visit_references(&mut |reference: &datum::Reference| {
