@@ -1,9 +1,11 @@
 //! Who takes part: one entry per thing that can be measured against another.
 
+pub(crate) mod polling;
 pub(crate) mod waiting;
 
 use std::fmt;
 
+use self::polling::{Polling, Task};
 use self::waiting::Waiting;
 use crate::args::{ObjectOp, Op};
 
@@ -57,6 +59,8 @@ pub(crate) enum Contender {
     EchoAsync,
     EchoBlocking,
     EchoLarge,
+    /// Told how to poll.
+    Polling(Task, Polling),
     /// At something that lets calls wait.
     Waiting(Waiting),
 }
@@ -85,6 +89,7 @@ impl Contender {
             | Self::HoldfastTcpInFlight
             | Self::HoldfastTlsInFlight
             | Self::RedisPipelined => 300_000,
+            Self::Polling(task, _) => task.first_calls(),
             Self::Waiting(waiting) => waiting.first_calls(),
             _ => 5_000,
         }
@@ -164,6 +169,7 @@ impl fmt::Display for Contender {
             Self::EchoAsync => f.write_str("raw echo, async"),
             Self::EchoBlocking => f.write_str("raw echo, blocking"),
             Self::EchoLarge => f.write_str("raw echo, async, 1 MiB"),
+            Self::Polling(task, polling) => write!(f, "Holdfast {task}, polling {polling}"),
             Self::Waiting(waiting) => waiting.fmt(f),
         }
     }

@@ -18,6 +18,7 @@ use anyhow::{Context, Error, Result, bail};
 
 use crate::args::{ObjectOp, Op, WorkerArgs, WorkerWork};
 use crate::child::{Child, Launch};
+use crate::contender::polling::Polling;
 use crate::contender::waiting::{CREW, Library, Release};
 use crate::contender::{AT_ONCE, CONNECTIONS, IN_FLIGHT, PROCESSES};
 use crate::load::{self, Load};
@@ -40,6 +41,8 @@ pub(crate) struct Server {
     pub(crate) process: Child,
     address: String,
     authkey_file: PathBuf,
+    /// What it and its clients are told about polling, if anything.
+    polling: Option<Polling>,
 }
 
 impl Server {
@@ -48,8 +51,17 @@ impl Server {
         Self::listen(setting, &format!("unix:{}", socket.display()), cpu)
     }
 
+    /// The same, and tells it and its clients how to poll.
+    pub(crate) fn polling(setting: &Setting, socket: &Path, polling: Polling, cpu: Option<usize>) -> Result<Self> {
+        Self::start_with(setting, &format!("unix:{}", socket.display()), Some(polling), cpu)
+    }
+
     /// Starts a server on an address, and waits until it says which that has become.
     pub(crate) fn listen(setting: &Setting, address: &str, cpu: Option<usize>) -> Result<Self> {
+        Self::start_with(setting, address, None, cpu)
+    }
+
+    fn start_with(setting: &Setting, address: &str, polling: Option<Polling>, cpu: Option<usize>) -> Result<Self> {
         let program = program(setting)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
@@ -58,9 +70,9 @@ impl Server {
             .words("--authkey-file")
             .arg(&authkey_file)
             .words(SERVE_LIMITS);
-        let mut process = Child::start(launch, cpu)?;
+        let mut process = Child::start(told(launch, polling), cpu)?;
         let address = process.line(START)?;
-        Ok(Self { process, address, authkey_file })
+        Ok(Self { process, address, authkey_file, polling })
     }
 
     /// Starts a server that holds that many named objects.
@@ -90,7 +102,7 @@ impl Server {
     }
 
     fn launch(&self, setting: &Setting, work: WorkerWork, calls: u64) -> Result<Launch> {
-        Ok(launch_worker(setting, work)?
+        Ok(told(launch_worker(setting, work)?, self.polling)
             .words(&format!("--calls {calls} --address"))
             .arg(&self.address)
             .words("--authkey-file")
@@ -98,10 +110,16 @@ impl Server {
     }
 
     /// Processes that all want one lock, until there were so many hand-offs.
-    pub(crate) fn contend(&self, setting: &Setting, handoffs: u64, cpu: Option<usize>) -> Result<Reading> {
+    pub(crate) fn contend(
+        &self,
+        setting: &Setting,
+        handoffs: u64,
+        processes: usize,
+        cpu: Option<usize>,
+    ) -> Result<Reading> {
         let path = setting.path("register");
         let contend = self.launch(setting, WorkerWork::Contend, handoffs)?.words("--register").arg(&path);
-        register::count(&path, handoffs, || worker::side_by_side(vec![contend; PROCESSES], cpu))
+        register::count(&path, handoffs, || worker::side_by_side(vec![contend; processes], cpu))
     }
 
     /// Processes that put items, and as many that take them.
@@ -137,6 +155,14 @@ impl Server {
     pub(crate) fn meet(&self, setting: &Setting, rounds: u64, cpu: Option<usize>) -> Result<Reading> {
         let party = self.launch(setting, WorkerWork::Barrier, rounds)?;
         worker::side_by_side(vec![party; PROCESSES], cpu)
+    }
+}
+
+/// The program, told how to poll if it is to be.
+fn told(launch: Launch, polling: Option<Polling>) -> Launch {
+    match polling {
+        Some(polling) => launch.env("HOLDFAST_BUSY_POLL", polling.value()),
+        None => launch,
     }
 }
 

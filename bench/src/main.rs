@@ -9,6 +9,7 @@ mod child;
 mod compare;
 mod contender;
 mod holdfast;
+mod idle;
 mod interrupt;
 mod load;
 mod memory;

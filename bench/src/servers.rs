@@ -1,6 +1,7 @@
 //! The servers of one placement (all on one CPU, or free), each started when first needed, and the one place that knows
 //! how each contender is made to do its work.
 
+mod polling;
 mod waiting;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(crate) struct Servers<'a> {
     many_objects: Lazy<holdfast::Server>,
     tcp: Lazy<holdfast::Server>,
     tls: Lazy<holdfast::Server>,
+    /// One for each way to poll.
+    polling: [Lazy<holdfast::Server>; 3],
     redis: Lazy<redis::Server>,
     cpython: Lazy<cpython::Server>,
     cpython_tcp: Lazy<cpython::Server>,
@@ -47,6 +50,7 @@ impl<'a> Servers<'a> {
             many_objects: Lazy::Untried,
             tcp: Lazy::Untried,
             tls: Lazy::Untried,
+            polling: [const { Lazy::Untried }; 3],
             redis: Lazy::Untried,
             cpython: Lazy::Untried,
             cpython_tcp: Lazy::Untried,
@@ -101,6 +105,7 @@ impl<'a> Servers<'a> {
             Contender::EchoAsync => self.echo()?.call(setting, calls, echo::ONCE, Library::Async, cpu),
             Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::ONCE, Library::Blocking, cpu),
             Contender::EchoLarge => self.echo()?.call(setting, calls, echo::LARGE_ONCE, Library::Async, cpu),
+            Contender::Polling(task, polling) => self.run_polling(task, polling, calls),
             Contender::Waiting(waiting) => self.run_waiting(waiting, calls),
         }
     }

@@ -114,3 +114,15 @@ pub type Worker = crate::pool::Worker<threads::Blocking>;
 
 pub use crate::pool::as_completed;
 pub use crate::pool::wait_blocking as wait;
+
+/// Makes pipes: see [`pipe::Pipe`](crate::pipe::Pipe).
+pub type Pipe = crate::pipe::Pipe<threads::Blocking>;
+
+/// The end of a pipe that both sends and receives: see [`pipe::Connection`](crate::pipe::Connection).
+pub type Connection<S, R> = crate::pipe::Connection<S, R, threads::Blocking>;
+
+/// The end of a pipe that sends: see [`pipe::Sender`](crate::pipe::Sender).
+pub type Sender<T> = crate::pipe::Sender<T, threads::Blocking>;
+
+/// The end of a pipe that receives: see [`pipe::Receiver`](crate::pipe::Receiver).
+pub type Receiver<T> = crate::pipe::Receiver<T, threads::Blocking>;

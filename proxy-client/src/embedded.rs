@@ -7,6 +7,7 @@ use std::process::{Command, exit};
 
 use holdfast_manager::{Limits, Network, run_private, runtime};
 
+use crate::options::busy_poll_of_environment;
 use crate::process::{self, ROLE_VARIABLE};
 
 /// The role of a program that was started to be a manager.
@@ -27,7 +28,10 @@ fn serve() -> i32 {
             return 1;
         }
     };
-    let served = runtime.block_on(run_private(Limits::default(), Network::default(), 1, |address, authkey_file| {
+    // One that cannot be read is told to the owner when it connects.
+    let busy_poll = busy_poll_of_environment().unwrap_or_default();
+    let network = Network { busy_poll, ..Network::default() };
+    let served = runtime.block_on(run_private(Limits::default(), network, 1, |address, authkey_file| {
         let mut stdout = io::stdout().lock();
         // If nobody reads it, the owner is gone, which is noticed anyway.
         let _ = writeln!(stdout, "{address}\n{}", authkey_file.display()).and_then(|()| stdout.flush());

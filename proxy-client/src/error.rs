@@ -7,8 +7,10 @@ use std::time::Duration;
 use holdfast_proto::place::{Address, AuthkeyFileError, InvalidAddress};
 use holdfast_proto::scram::Failure;
 use holdfast_proto::{PoolRaised, PoolWorkerLost, Reason, Refusal};
+use holdfast_stream::{BUSY_POLL_VARIABLE, NotBusyPoll};
 
 use crate::codec::CodecError;
+use crate::pipe::PipeError;
 use crate::process::ProcessError;
 
 /// A result of this library.
@@ -78,6 +80,9 @@ pub enum Error {
     /// There is no manager to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A pipe did not do what was asked of it.
+    #[error(transparent)]
+    Pipe(#[from] PipeError),
     /// The function is not registered in this program.
     #[error(
         "{function} is not registered: put #[holdfast::function] over it, and name the function itself where it is called, not a closure around it"
@@ -249,6 +254,14 @@ pub enum ConnectError {
     /// The address is none.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
+    /// What the environment says about polling means nothing.
+    #[error("{BUSY_POLL_VARIABLE} is {text:?}: {cause}")]
+    BusyPoll {
+        /// What it says.
+        text: String,
+        /// What it may say.
+        cause: NotBusyPoll,
+    },
     /// The authkey file cannot be used.
     #[error("{0}")]
     AuthkeyFile(String),
@@ -328,10 +341,16 @@ impl Error {
         self.reason() == Some(Reason::Empty)
     }
 
-    /// Whether a queue had no room for as long as the caller would wait: Python's `queue.Full`.
+    /// Whether a queue or a pipe had no room for as long as the caller would wait: Python's `queue.Full`.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.reason() == Some(Reason::Full)
+        self.reason() == Some(Reason::Full) || matches!(self, Self::Pipe(PipeError::Full { .. }))
+    }
+
+    /// Whether a pipe has ended, and all that was sent is received: Python's `EOFError`.
+    #[must_use]
+    pub fn is_end_of_file(&self) -> bool {
+        matches!(self, Self::Pipe(PipeError::Ended))
     }
 
     /// Whether nothing came of a wait for as long as the caller would wait: Python's `TimeoutError`.

@@ -53,6 +53,7 @@ mod fence;
 mod function;
 mod options;
 mod owner;
+pub mod pipe;
 pub mod pool;
 mod process;
 pub mod proxy;
@@ -85,7 +86,9 @@ pub use holdfast_macros::function;
 pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
+pub use holdfast_stream::BusyPoll;
 pub use options::Options;
+pub use pipe::PipeError;
 pub use pool::{Callbacks, PoolOptions, ReturnWhen, WorkerOptions};
 pub use process::{CurrentProcess, Family, ProcessError, current_process, init};
 pub use proxy::{
@@ -199,6 +202,18 @@ pub type Executor = pool::Executor<session::tasks::Async>;
 pub type Worker = pool::Worker<session::tasks::Async>;
 
 pub use pool::{as_completed, wait};
+
+/// Makes pipes, for async programs: see [`pipe::Pipe`].
+pub type Pipe = pipe::Pipe<session::tasks::Async>;
+
+/// The end of a pipe that both sends and receives, for async programs: see [`pipe::Connection`].
+pub type Connection<S, R> = pipe::Connection<S, R, session::tasks::Async>;
+
+/// The end of a pipe that sends, for async programs: see [`pipe::Sender`].
+pub type Sender<T> = pipe::Sender<T, session::tasks::Async>;
+
+/// The end of a pipe that receives, for async programs: see [`pipe::Receiver`].
+pub type Receiver<T> = pipe::Receiver<T, session::tasks::Async>;
 
 /// What `#[holdfast::function]` writes. Not for anybody else.
 #[doc(hidden)]

@@ -4,7 +4,7 @@
 //! them: [`tasks`], a task on a tokio runtime, or [`threads`], the calling thread itself.
 
 mod body;
-mod busy_poll;
+pub(crate) mod busy_poll;
 mod by_number;
 mod calls;
 mod hello;
@@ -25,6 +25,7 @@ use holdfast_proto::Refusal;
 use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
+use holdfast_stream::BusyPoll;
 
 pub(crate) use body::Body;
 pub(crate) use calls::Asked;
@@ -40,8 +41,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) host: String,
     pub(crate) connect_timeout: Duration,
-    /// How long a reply is polled for; 0 is not at all.
-    pub(crate) busy_poll: Duration,
+    /// Whether replies are polled for.
+    pub(crate) busy_poll: BusyPoll,
     /// Whether this program started the manager.
     pub(crate) is_own: bool,
 }

@@ -34,6 +34,7 @@ use crate::auth::{Authenticator, Gate, Source, Verdict};
 use crate::certificate::Certificate;
 use crate::detached::Release;
 use crate::network::Network;
+use crate::poller::note_activity;
 use crate::process::Peer;
 use crate::session::Store;
 
@@ -381,6 +382,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
         let this = &mut *self;
         let _scope = this.wakes.scope(cx);
         this.stint.begin();
+        note_activity();
         for _ in 0..ROUNDS {
             // All that the process sent is here when its end is known, and still counts, a goodbye most of all.
             let is_last = this.orphaned;

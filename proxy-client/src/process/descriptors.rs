@@ -36,7 +36,6 @@ struct Place {
 }
 
 /// Writes an argument that carries a descriptor, which `give` gives away. It is called only where that can be done.
-#[cfg_attr(not(test), expect(dead_code, reason = "pipes carry the first descriptors"))]
 pub(crate) fn serialize<S: Serializer>(
     give: impl FnOnce() -> Result<OwnedFd, String>,
     serializer: S,
@@ -55,7 +54,6 @@ pub(crate) fn serialize<S: Serializer>(
 }
 
 /// Reads an argument that carries a descriptor, and takes that up.
-#[cfg_attr(not(test), expect(dead_code, reason = "pipes carry the first descriptors"))]
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedFd, D::Error> {
     let Place { place } = Place::deserialize(deserializer)?;
     let taken = OFFERED.with_borrow_mut(|offered| offered.get_mut(place)?.take());

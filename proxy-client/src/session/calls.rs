@@ -15,6 +15,7 @@ use holdfast_proto::{
 };
 use prost::Message;
 
+use super::busy_poll::Site;
 use super::by_number::ByNumber;
 use super::{After, End, Reply};
 use crate::error::{Error, Result};
@@ -716,6 +717,14 @@ impl Calls {
     pub(super) fn is_alone(&self, may_wait: bool) -> bool {
         let in_flight = if may_wait { self.in_flight.saturating_sub(self.unattended) } else { self.attended() };
         in_flight == 1 && self.crowd == 0 && !self.deadline_is_new && self.own.is_empty()
+    }
+
+    /// What a call waits for that waits for others and has no answer yet.
+    pub(super) fn site(&mut self, asked: Asked) -> Option<Site> {
+        match self.pending.get_mut(asked.0) {
+            Some(Pending::Waiting { op, waits: handle, .. }) if *handle != 0 => Some(Site { handle: *handle, op }),
+            _ => None,
+        }
     }
 
     /// The task that waits for this call is awake, and need not be woken for it.
