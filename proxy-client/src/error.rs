@@ -107,8 +107,8 @@ pub enum Error {
     /// A pool is waited for that may still be given something to do.
     #[error("the pool is not closed, so it may never be done: close or terminate it before it is joined")]
     PoolIsOpen,
-    /// No worker of a local pool can be started.
-    #[error("no worker of the pool could be started: {cause}")]
+    /// No worker of a local pool comes to take tasks.
+    #[error("no worker of the pool could begin: {cause}")]
     Worker {
         /// Why not.
         cause: Box<str>,

@@ -25,18 +25,18 @@ use crate::session::tasks::Async;
 use crate::session::threads::Blocking;
 use crate::session::{Asking, Exchange, Heard, Mode, Step};
 
-/// As many tasks are submitted ahead of the results that were taken, at first and at most. It doubles while results are taken, so
-/// that a few results of a slow input need few elements of it.
-const AHEAD_FIRST: usize = 16;
-const AHEAD_MOST: usize = 2048;
+/// As many tasks are submitted ahead of the results that were taken, at first and at most: in between twice as many as were taken, so that
+/// a few results of a slow input need few elements of it.
+const AHEAD_FIRST: u64 = 16;
+const AHEAD_MOST: u64 = 2048;
 
 /// The results of many calls, one after the other, while others are still done: in their order, or as they come.
 ///
 /// In the blocking library it is an [`Iterator`]; in the async one ask for the [`next`](Imap::next). An error of one call is given
 /// in its place, and those after it follow; an error of the pool or the session is the last that is given.
 ///
-/// Elements of the input are taken, and submitted, only so far ahead of the results that are taken: at first 16 tasks, then more,
-/// at most 2048. So an endless input is no endless work, other than in Python. When this is dropped, what no worker has yet is not
+/// Elements of the input are taken, and submitted, only so far ahead of the results that are taken: at first 16 tasks, then twice as
+/// many as were taken, at most 2048. So an endless input is no endless work, other than in Python. When this is dropped, what no worker has yet is not
 /// begun any more.
 pub struct Imap<I, R, M: Mode> {
     remote: Remote<M>,
@@ -58,7 +58,6 @@ pub struct Imap<I, R, M: Mode> {
     ready: VecDeque<Result<R>>,
     /// Tasks whose results were put there.
     taken: u64,
-    ahead: usize,
     next: Next,
     deadline: Patience,
     returns: PhantomData<fn() -> R>,
@@ -110,7 +109,6 @@ impl<I, R, M: Mode> Imap<I, R, M> {
             turn: 0,
             ready: VecDeque::new(),
             taken: 0,
-            ahead: AHEAD_FIRST,
             next,
             deadline: Patience::endless(),
             returns: PhantomData,
@@ -236,18 +234,19 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned, M: Mode> Imap<I, R, M> {
             self.calls.insert(self.submitted, calls);
             self.submitted += 1;
         }
-        self.ahead = (2 * self.ahead).min(AHEAD_MOST);
     }
 
     /// Submits if there is room, or else collects.
     fn work(&mut self, asking: Asking<'_>) -> Result<()> {
         let tasks = self.tasks.as_mut().map_err(|error| (**error).clone())?;
         let job = self.job.number().unwrap_or_default();
-        let nothing_comes = self.submitted == self.taken;
-        if self.sending.is_none() && !tasks.is_empty() && 2 * (self.submitted - self.taken) <= self.ahead as u64 {
-            let room = self.ahead - usize::try_from(self.submitted - self.taken).unwrap_or(self.ahead);
+        let (ahead, most) = (self.submitted - self.taken, (2 * self.taken).clamp(AHEAD_FIRST, AHEAD_MOST));
+        // None until half of them are taken, or few requests would become many.
+        if self.sending.is_none() && !tasks.is_empty() && 2 * ahead <= most {
+            let room = usize::try_from(most - ahead).unwrap_or(usize::MAX);
             let (request, calls) = tasks.request(job, room, self.deadline)?;
-            if !calls.is_empty() || nothing_comes {
+            // If nothing is left to submit, and nothing comes, that is still to be said once.
+            if !calls.is_empty() || ahead == 0 {
                 self.sending = Some(Sending { request, calls });
             }
         }

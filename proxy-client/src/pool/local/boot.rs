@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::codec::{CodecError, from_datum};
 use crate::error::{Error, Result};
 use crate::function::{self, panics};
+use crate::options::Options;
 use crate::pool::Pool;
 use crate::pool::worker::{Worker, WorkerOptions};
 use crate::process::current_process;
@@ -73,11 +74,16 @@ fn begin(message: Bytes) -> Result<()> {
     if boot.is_async {
         return begin_async(boot, &token);
     }
-    let manager = crate::blocking::Manager::connect_token(&token)?;
+    let manager = crate::blocking::Manager::connect_with(&options(&token))?;
     let parcel = manager.unpack(&token)?;
     serve::<crate::session::threads::Blocking>(parcel, boot, ())?;
     manager.close();
     Ok(())
+}
+
+/// The manager that the token is from, which knows the worker by the name of its process.
+fn options(token: &Token) -> Options {
+    Options::default().address(token.address().clone()).name(current_process().name())
 }
 
 /// The same for a pool of the async library, whose session is driven by a thread, as the functions run on this one.
@@ -88,7 +94,7 @@ fn begin_async(boot: Boot, token: &Token) -> Result<()> {
     let (ends, ended) = oneshot::channel::<()>();
     let drive = move || _ = runtime.block_on(ended);
     let driver = thread::Builder::new().name("holdfast-session".to_owned()).spawn(drive).map_err(failed)?;
-    let manager = place.block_on(crate::Manager::connect_token(token))?;
+    let manager = place.block_on(crate::Manager::connect_with(&options(token)))?;
     let parcel = place.block_on(manager.unpack(token))?;
     serve::<crate::session::tasks::Async>(parcel, boot, place.clone())?;
     place.block_on(manager.close());
