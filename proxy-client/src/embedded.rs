@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{Command, exit};
+use std::process::Command;
 
 use holdfast_manager::{Limits, Network, run_private, runtime};
 
@@ -13,14 +13,13 @@ use crate::process::{self, ROLE_VARIABLE};
 /// The role of a program that was started to be a manager.
 const MANAGER: &str = "manager";
 
-/// Serves as the manager, and never returns, if this program was started for that.
-pub(crate) fn serve_if_told() {
-    if env::var_os(ROLE_VARIABLE).is_some_and(|role| role == MANAGER) {
-        exit(serve());
-    }
+/// Whether this program was started to be the manager.
+pub(crate) fn is_told() -> bool {
+    env::var_os(ROLE_VARIABLE).is_some_and(|role| role == MANAGER)
 }
 
-fn serve() -> i32 {
+/// Serves as the manager until it is not needed any more. Returns the exit code. To be called where no runtime runs.
+pub(crate) fn serve() -> i32 {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,5 +1,7 @@
 //! What can go wrong, and what to do about it.
 
+mod data;
+
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -17,6 +19,9 @@ use crate::process::ProcessError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A call, or the way to its manager, failed.
+///
+/// A [registered function](macro@crate::function) may return it. Whoever asked for the call has it then as [`Raised`](Self::Raised),
+/// with its message, since objects and reasons there are others.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -275,6 +275,19 @@ mod tests {
         assert!(matches!(&raised, Error::Raised(raised) if raised.message == "5 is odd"), "{raised:?}");
     }
 
+    #[crate::function]
+    fn unanswered() -> Result<i64> {
+        Err(Error::Cancelled)
+    }
+
+    #[test]
+    fn an_error_of_this_library_comes_back_with_its_message() {
+        let says = |error| matches!(&error, Error::Raised(raised) if raised.message == Error::Cancelled.to_string());
+        let returned = read::<Result<i64>>(call("unanswered", &[(); 0])).expect("an outcome");
+        assert!(returned.is_err_and(says));
+        assert!(says(read::<i64>(call("unanswered", &[(); 0])).expect_err("it was raised")));
+    }
+
     #[test]
     fn arguments_that_do_not_fit_are_an_error() {
         for arguments in [Datum::Null, Datum::Tuple([Datum::Null, Datum::Null].into()), Datum::Tuple([].into())] {

@@ -44,14 +44,17 @@ const STACK: usize = 8 << 20;
 /// the feature `embedded`, in one that [`Manager::start`](crate::Manager::start) started, it serves as the manager. In every other
 /// process it returns at once. It is what `if __name__ == "__main__":` and `multiprocessing.freeze_support` are in Python.
 ///
-/// What it returns ends this program's children when it is dropped: see [`Family`].
+/// What it returns ends this program's children when it is dropped: see [`Family`]. An async `main` may call it too, inside of its
+/// runtime: what is run here then has a thread of its own.
 ///
 /// # Panics
 ///
 /// If two functions are registered under one name. The panic names both places.
 pub fn init() -> Family {
     #[cfg(feature = "embedded")]
-    crate::embedded::serve_if_told();
+    if crate::embedded::is_told() {
+        process::exit(without_runtime(crate::embedded::serve));
+    }
     if let Some(channel) = boot::channel() {
         process::exit(run_child(channel));
     }
@@ -107,10 +110,15 @@ fn run_child(channel: io::Result<OwnedFd>) -> i32 {
         },
         None => not_begun("the parent did not say what to do"),
     };
-    // A function may block, and build a runtime of its own: neither can be done where one runs already.
-    let code = if Handle::try_current().is_ok() { elsewhere(run) } else { run() };
+    let code = without_runtime(run);
     drop(family);
     code
+}
+
+/// Runs it where it may block, and build a runtime of its own, neither of which can be done where one runs already: an async
+/// `main` calls `init` in one.
+fn without_runtime(run: impl FnOnce() -> i32 + Send + 'static) -> i32 {
+    if Handle::try_current().is_ok() { elsewhere(run) } else { run() }
 }
 
 /// Runs it on a thread of its own.
