@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".holdfast.v1.Reply.response",
             ".holdfast.v1.OpenRequest.spec",
             ".holdfast.v1.CreateRequest.spec",
+            ".holdfast.v1.PoolArguments.encoded",
+            ".holdfast.v1.PoolOutcome.encoded",
         ])
         .service_generator(Box::new(Services {
             pool: pool.clone(),

@@ -24,7 +24,8 @@ PEERS
                     asked for again after 0.5 to 1.5 ms, at random
   CPython           a multiprocessing SyncManager: `d[k]`; and
                     `d[k] = d[k] + 1`, counted as two calls; `for x in l`;
-                    `m.dict()`, dropped at once; its Lock, Queue and Barrier
+                    `m.dict()`, dropped at once; its Lock, Queue and Barrier;
+                    multiprocessing.Pool and concurrent.futures
   etcd              one member; its v3 lock through its JSON gateway, all locks
                     with one lease
   raw echo          4-byte length and a body of 20 bytes, or of 1 MiB, sent
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     RedisClient(RedisClientArgs),
     #[command(hide = true)]
     EtcdClient(EtcdClientArgs),
+    /// End at once: what any start of this program takes.
+    #[command(hide = true)]
+    Nothing,
 }
 
 #[derive(Args, Debug)]
@@ -222,6 +226,22 @@ pub(crate) enum WorkerWork {
     LockWaits,
     /// Hold that many calls that wait for an event.
     EventWaits,
+    /// Sends a number to a process that sends it back, through a pipe.
+    PipeThereAndBack,
+    /// A pool, `pool.map` of 100,000.
+    PoolMap,
+    /// A pool, `pool.apply`, one call at a time.
+    PoolApply,
+    /// A pool, `pool.imap_unordered`.
+    PoolUnordered,
+    /// A pool, `executor.submit`, and its result.
+    PoolExecutor,
+    /// A pool of eight, until all have joined.
+    PoolReady,
+    /// `Process::start` and `join`.
+    StartProcess,
+    /// This program started and waited for, without the library.
+    BareProcess,
 }
 
 #[derive(Args, Debug)]

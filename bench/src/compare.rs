@@ -9,7 +9,7 @@ use crate::report::{Line, Report};
 use crate::rounds::{Plan, interleave};
 use crate::servers::Servers;
 use crate::setting::Setting;
-use crate::{interrupt, memory, works};
+use crate::{idle, interrupt, memory, works};
 
 /// Runs the comparison and prints its report.
 pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
         }
     }
     report.lines.extend(memory::lines(&setting, wanted)?);
+    report.lines.extend(idle::lines(&setting, wanted)?);
     report.publish(args.json.as_deref())
 }
 

@@ -1,11 +1,15 @@
 //! Who takes part: one entry per thing that can be measured against another.
 
 pub(crate) mod neighbours;
+pub(crate) mod polling;
+pub(crate) mod pooling;
 pub(crate) mod waiting;
 
 use std::fmt;
 
 use self::neighbours::Neighbour;
+use self::polling::{Polling, Task};
+use self::pooling::Pooling;
 use self::waiting::Waiting;
 use crate::args::{ObjectOp, Op};
 
@@ -34,6 +38,9 @@ pub(crate) enum Contender {
     HoldfastFewObjects,
     HoldfastManyObjects,
     HoldfastStart,
+    HoldfastPipe,
+    HoldfastProcess,
+    BareProcess,
     HoldfastTcp(Op),
     HoldfastTcpInFlight,
     HoldfastTlsInFlight,
@@ -54,6 +61,8 @@ pub(crate) enum Contender {
     CpythonGet,
     CpythonProcesses,
     CpythonStart,
+    CpythonPipe,
+    CpythonProcess,
     CpythonIteration,
     CpythonCreate(Socket),
     EchoAsync,
@@ -61,8 +70,12 @@ pub(crate) enum Contender {
     EchoLarge,
     /// Beside a busy client.
     Neighbour(Neighbour),
+    /// Told how to poll.
+    Polling(Task, Polling),
     /// At something that lets calls wait.
     Waiting(Waiting),
+    /// Pools of workers.
+    Pooling(Pooling),
 }
 
 /// What lies between a client and its server.
@@ -77,7 +90,8 @@ impl Contender {
     pub(crate) fn first_calls(self) -> u64 {
         match self {
             Self::HoldfastStart | Self::CpythonStart | Self::CpythonIteration => 1,
-            Self::HoldfastListRead | Self::RedisListRead => 10,
+            Self::HoldfastListRead | Self::RedisListRead | Self::CpythonProcess => 10,
+            Self::HoldfastProcess | Self::BareProcess => 100,
             // Over TCP each takes 180 ms: its connections wait for acknowledgements that are put off.
             Self::CpythonCreate(Socket::Tcp) => 3,
             Self::HoldfastLargeValue | Self::EchoLarge | Self::CpythonCreate(Socket::Unix) => 100,
@@ -90,7 +104,9 @@ impl Contender {
             | Self::HoldfastTlsInFlight
             | Self::RedisPipelined => 300_000,
             Self::Neighbour(_) => 200,
+            Self::Polling(task, _) => task.first_calls(),
             Self::Waiting(waiting) => waiting.first_calls(),
+            Self::Pooling(pooling) => pooling.first_calls(),
             _ => 5_000,
         }
     }
@@ -104,14 +120,19 @@ impl Contender {
             | Self::CpythonCreate(Socket::Tcp) => 1,
             Self::HoldfastLargeValue | Self::EchoLarge => 16,
             Self::Neighbour(_) => 2_000,
+            Self::HoldfastProcess | Self::BareProcess | Self::CpythonProcess => 5,
             Self::Waiting(waiting) => waiting.least_calls(),
+            Self::Pooling(pooling) => pooling.least_calls(),
             _ => 256,
         }
     }
 
     /// Whether its calls can be made more or fewer: a start is one start.
     pub(crate) fn is_sized(self) -> bool {
-        !matches!(self, Self::HoldfastStart | Self::CpythonStart)
+        !matches!(
+            self,
+            Self::HoldfastStart | Self::CpythonStart | Self::Pooling(Pooling::HoldfastReady | Pooling::CpythonReady)
+        )
     }
 }
 
@@ -164,6 +185,11 @@ impl fmt::Display for Contender {
             Self::RedisListRead => f.write_str("redis-benchmark LRANGE 0 -1"),
             Self::CpythonGet => f.write_str("CPython d[k]"),
             Self::CpythonProcesses => write!(f, "CPython {PROCESSES} processes (2 calls per +1)"),
+            Self::HoldfastPipe => f.write_str("Holdfast Pipe, there and back"),
+            Self::CpythonPipe => f.write_str("CPython Pipe, there and back"),
+            Self::HoldfastProcess => f.write_str("Holdfast Process"),
+            Self::BareProcess => f.write_str("fork + exec + wait"),
+            Self::CpythonProcess => f.write_str("CPython Process, spawn"),
             Self::CpythonStart => f.write_str("CPython Manager()"),
             Self::CpythonIteration => f.write_str("CPython for x in l"),
             Self::CpythonCreate(socket) => write!(f, "CPython{} m.dict(), dropped", over(socket)),
@@ -171,7 +197,9 @@ impl fmt::Display for Contender {
             Self::EchoBlocking => f.write_str("raw echo, blocking"),
             Self::EchoLarge => f.write_str("raw echo, async, 1 MiB"),
             Self::Neighbour(neighbour) => neighbour.fmt(f),
+            Self::Polling(task, polling) => write!(f, "Holdfast {task}, polling {polling}"),
             Self::Waiting(waiting) => waiting.fmt(f),
+            Self::Pooling(pooling) => pooling.fmt(f),
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Everything that touches Holdfast stands here, and in the modules beneath.
 
+mod children;
 mod locks;
 mod meetings;
 mod neighbours;
 mod objects;
+mod pipes;
+mod pools;
 mod queues;
 mod unary;
 
@@ -20,6 +23,7 @@ use anyhow::{Context, Error, Result, bail};
 use crate::args::{ObjectOp, Op, WorkerArgs, WorkerWork};
 use crate::child::{Child, Launch};
 use crate::contender::neighbours::VALUE;
+use crate::contender::polling::Polling;
 use crate::contender::waiting::{CREW, Library, Release};
 use crate::contender::{AT_ONCE, CONNECTIONS, IN_FLIGHT, PROCESSES};
 use crate::load::{self, Load};
@@ -42,6 +46,8 @@ pub(crate) struct Server {
     pub(crate) process: Child,
     address: String,
     authkey_file: PathBuf,
+    /// What it and its clients are told about polling, if anything.
+    polling: Option<Polling>,
 }
 
 impl Server {
@@ -52,16 +58,27 @@ impl Server {
 
     /// The same, and it takes values of 64 MiB.
     pub(crate) fn for_large_values(setting: &Setting, socket: &Path, cpu: Option<usize>) -> Result<Self> {
-        let limits = format!("{SERVE_LIMITS} --max-value-bytes {}MiB", 2 * VALUE >> 20);
-        Self::serve(setting, &format!("unix:{}", socket.display()), &limits, cpu)
+        let limits = format!("{SERVE_LIMITS} --max-value-bytes {}MiB", (2 * VALUE) >> 20);
+        Self::serve(setting, &format!("unix:{}", socket.display()), &limits, None, cpu)
+    }
+
+    /// As [`start`](Self::start), and tells it and its clients how to poll.
+    pub(crate) fn polling(setting: &Setting, socket: &Path, polling: Polling, cpu: Option<usize>) -> Result<Self> {
+        Self::serve(setting, &format!("unix:{}", socket.display()), SERVE_LIMITS, Some(polling), cpu)
     }
 
     /// Starts a server on an address, and waits until it says which that has become.
     pub(crate) fn listen(setting: &Setting, address: &str, cpu: Option<usize>) -> Result<Self> {
-        Self::serve(setting, address, SERVE_LIMITS, cpu)
+        Self::serve(setting, address, SERVE_LIMITS, None, cpu)
     }
 
-    fn serve(setting: &Setting, address: &str, limits: &str, cpu: Option<usize>) -> Result<Self> {
+    fn serve(
+        setting: &Setting,
+        address: &str,
+        limits: &str,
+        polling: Option<Polling>,
+        cpu: Option<usize>,
+    ) -> Result<Self> {
         let program = program(setting)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
@@ -70,9 +87,9 @@ impl Server {
             .words("--authkey-file")
             .arg(&authkey_file)
             .words(limits);
-        let mut process = Child::start(launch, cpu)?;
+        let mut process = Child::start(told(launch, polling), cpu)?;
         let address = process.line(START)?;
-        Ok(Self { process, address, authkey_file })
+        Ok(Self { process, address, authkey_file, polling })
     }
 
     /// Starts a server that holds that many named objects.
@@ -102,7 +119,7 @@ impl Server {
     }
 
     fn launch(&self, setting: &Setting, work: WorkerWork, calls: u64) -> Result<Launch> {
-        Ok(launch_worker(setting, work)?
+        Ok(told(launch_worker(setting, work)?, self.polling)
             .words(&format!("--calls {calls} --address"))
             .arg(&self.address)
             .words("--authkey-file")
@@ -110,10 +127,16 @@ impl Server {
     }
 
     /// Processes that all want one lock, until there were so many hand-offs.
-    pub(crate) fn contend(&self, setting: &Setting, handoffs: u64, cpu: Option<usize>) -> Result<Reading> {
+    pub(crate) fn contend(
+        &self,
+        setting: &Setting,
+        handoffs: u64,
+        processes: usize,
+        cpu: Option<usize>,
+    ) -> Result<Reading> {
         let path = setting.path("register");
         let contend = self.launch(setting, WorkerWork::Contend, handoffs)?.words("--register").arg(&path);
-        register::count(&path, handoffs, || worker::side_by_side(vec![contend; PROCESSES], cpu))
+        register::count(&path, handoffs, || worker::side_by_side(vec![contend; processes], cpu))
     }
 
     /// Processes that put items, and as many that take them.
@@ -152,10 +175,36 @@ impl Server {
     }
 }
 
+/// The program, told how to poll if it is to be.
+fn told(launch: Launch, polling: Option<Polling>) -> Launch {
+    match polling {
+        Some(polling) => launch.env("HOLDFAST_BUSY_POLL", polling.value()),
+        None => launch,
+    }
+}
+
+/// A process that makes calls of a manager of its own.
+pub(crate) fn with_own_manager(setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+    let launch = launch_worker(setting, work)?.env("HOLDFAST_PROGRAM", program(setting)?);
+    worker::run(vec![Child::start(launch.words(&format!("--calls {calls}")), cpu)?])
+}
+
 /// `Manager::start()` until the first reply, in a process of its own.
 pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
     let launch = launch_worker(setting, WorkerWork::Start)?.env("HOLDFAST_PROGRAM", program(setting)?);
     worker::run(vec![Child::start(launch, cpu)?])
+}
+
+/// Two processes with a pipe between them, which need no manager.
+pub(crate) fn pipe(setting: &Setting, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+    let launch = launch_worker(setting, WorkerWork::PipeThereAndBack)?.words(&format!("--calls {calls}"));
+    worker::side_by_side([launch], cpu)
+}
+
+/// Processes started and joined, by a process of its own that needs no manager: those of Holdfast, or bare ones.
+pub(crate) fn start_processes(setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+    let launch = launch_worker(setting, work)?.words(&format!("--calls {calls}"));
+    worker::side_by_side([launch], cpu)
 }
 
 /// The asynchronous work that does `op` one at a time.
@@ -255,6 +304,14 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
         WorkerWork::BlockingPong => queues::pong_blocking(args),
         WorkerWork::LightGet => neighbours::light(args),
         WorkerWork::Barrier => meetings::barrier(args),
+        WorkerWork::PipeThereAndBack => pipes::there_and_back(args),
+        WorkerWork::PoolMap => pools::map(args),
+        WorkerWork::PoolApply => pools::apply(args),
+        WorkerWork::PoolUnordered => pools::unordered(args),
+        WorkerWork::PoolExecutor => pools::executor(args),
+        WorkerWork::PoolReady => pools::ready(args),
+        WorkerWork::StartProcess => children::started(args),
+        WorkerWork::BareProcess => children::bare(args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(asynchronous(args))

@@ -9,6 +9,7 @@ mod child;
 mod compare;
 mod contender;
 mod holdfast;
+mod idle;
 mod interrupt;
 mod load;
 mod memory;
@@ -32,6 +33,8 @@ use crate::args::{Cli, Command};
 use crate::peers::{echo, etcd, redis};
 
 fn main() -> ExitCode {
+    // The workers of pools are this program too.
+    let _family = ::holdfast::init();
     match run(&Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
@@ -50,6 +53,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::EchoClient(client) => echo::call(client)?,
         Command::RedisClient(client) => redis::call(client)?,
         Command::EtcdClient(client) => etcd::call(client)?,
+        Command::Nothing => {}
     }
     Ok(ExitCode::SUCCESS)
 }

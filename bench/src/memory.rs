@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use crate::args::WorkerWork;
 use crate::child::Child;
 use crate::report::{Line, Side};
-use crate::rounds::Missing;
 use crate::setting::Setting;
 use crate::works::{Figure, Goal};
 use crate::{holdfast, interrupt, worker};
@@ -50,33 +49,22 @@ pub(crate) fn lines(setting: &Setting, wanted: impl Fn(&str) -> bool) -> Result<
 }
 
 fn dict(setting: &Setting) -> Result<Line> {
-    let (ours, theirs) = (side(holdfast_dict(setting))?, side(redis_hash(setting))?);
+    let (ours, theirs) = (Side::of("memory", holdfast_dict(setting))?, Side::of("memory", redis_hash(setting))?);
     let work = format!("{DICT}, of {}", setting.entries);
     let peer = Some(("Redis hash".to_owned(), theirs));
     Ok(Line::plain(work, Figure::Bytes, ("Holdfast dict".to_owned(), ours), peer, Goal::AtMost(1.2)))
 }
 
 fn session(setting: &Setting) -> Result<Line> {
-    let ours = side(held(setting, WorkerWork::Sessions, setting.sessions).map(|bytes| bytes / 1024.0))?;
+    let ours = Side::of("memory", held(setting, WorkerWork::Sessions, setting.sessions).map(|bytes| bytes / 1024.0))?;
     let work = format!("{SESSION}, of {}", setting.sessions);
     Ok(Line::plain(work, Figure::Kibibytes, ("Holdfast".to_owned(), ours), None, Goal::AtMost(40.0)))
 }
 
 fn waiting_call(setting: &Setting, name: &str, work: WorkerWork) -> Result<Line> {
-    let ours = side(held(setting, work, setting.waiters))?;
+    let ours = Side::of("memory", held(setting, work, setting.waiters))?;
     let work = format!("{name}, of {}", setting.waiters);
     Ok(Line::plain(work, Figure::Bytes, ("Holdfast".to_owned(), ours), None, Goal::AtMost(600.0)))
-}
-
-fn side(figure: Result<f64>) -> Result<Side> {
-    match figure {
-        Ok(value) => Ok(Side { value: Some(value), missing: None }),
-        Err(error) => {
-            let missing = Missing::from_error(error)?;
-            eprintln!("memory: {}", missing.why);
-            Ok(Side { value: None, missing: Some(missing) })
-        }
-    }
 }
 
 fn redis_hash(setting: &Setting) -> Result<f64> {

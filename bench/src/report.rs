@@ -33,6 +33,20 @@ pub(crate) struct Side {
     pub(crate) missing: Option<Missing>,
 }
 
+impl Side {
+    /// Of something that is measured once, as a part of `what`.
+    pub(crate) fn of(what: &str, figure: Result<f64>) -> Result<Self> {
+        match figure {
+            Ok(value) => Ok(Self { value: Some(value), missing: None }),
+            Err(error) => {
+                let missing = Missing::from_error(error)?;
+                eprintln!("{what}: {}", missing.why);
+                Ok(Self { value: None, missing: Some(missing) })
+            }
+        }
+    }
+}
+
 impl Line {
     /// The line of a timed work.
     pub(crate) fn of(row: &Row, pinned: bool, measured: &[Measured]) -> Self {

@@ -2,6 +2,8 @@
 //! how each contender is made to do its work.
 
 mod neighbours;
+mod polling;
+mod pooling;
 mod waiting;
 
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub(crate) struct Servers<'a> {
     large: Lazy<holdfast::Server>,
     tcp: Lazy<holdfast::Server>,
     tls: Lazy<holdfast::Server>,
+    /// One for each way to poll.
+    polling: [Lazy<holdfast::Server>; 3],
     redis: Lazy<redis::Server>,
     cpython: Lazy<cpython::Server>,
     cpython_tcp: Lazy<cpython::Server>,
@@ -50,6 +54,7 @@ impl<'a> Servers<'a> {
             large: Lazy::Untried,
             tcp: Lazy::Untried,
             tls: Lazy::Untried,
+            polling: [const { Lazy::Untried }; 3],
             redis: Lazy::Untried,
             cpython: Lazy::Untried,
             cpython_tcp: Lazy::Untried,
@@ -74,6 +79,13 @@ impl<'a> Servers<'a> {
             Contender::HoldfastFewObjects => holdfast(self.few_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastManyObjects => holdfast(self.many_objects()?, WorkerWork::SpreadGet),
             Contender::HoldfastStart => holdfast::start(setting, cpu),
+            Contender::HoldfastPipe => holdfast::pipe(setting, calls, cpu),
+            Contender::HoldfastProcess => holdfast::start_processes(setting, WorkerWork::StartProcess, calls, cpu),
+            Contender::BareProcess => holdfast::start_processes(setting, WorkerWork::BareProcess, calls, cpu),
+            Contender::CpythonProcess => {
+                let python = setting.python.as_ref().map_err(Clone::clone)?;
+                worker::run(vec![python.start_processes(calls, cpu)?])
+            }
             Contender::HoldfastTcp(op) => holdfast(self.tcp()?, holdfast::async_work(op)),
             Contender::HoldfastTcpInFlight => holdfast(self.tcp()?, WorkerWork::InFlight),
             Contender::HoldfastTlsInFlight => holdfast(self.tls()?, WorkerWork::InFlight),
@@ -94,6 +106,7 @@ impl<'a> Servers<'a> {
             Contender::RedisListRead => self.redis()?.read_list(ELEMENTS, calls, cpu),
             Contender::CpythonGet => self.cpython()?.get(calls, cpu),
             Contender::CpythonProcesses => self.cpython()?.processes(calls, cpu),
+            Contender::CpythonPipe => self.cpython()?.pipe(calls, cpu),
             Contender::CpythonStart => {
                 let python = self.setting.python.as_ref().map_err(Clone::clone)?;
                 worker::run(vec![python.start_manager(cpu)?])
@@ -105,7 +118,9 @@ impl<'a> Servers<'a> {
             Contender::EchoBlocking => self.echo()?.call(setting, calls, echo::ONCE, Library::Blocking, cpu),
             Contender::EchoLarge => self.echo()?.call(setting, calls, echo::LARGE_ONCE, Library::Async, cpu),
             Contender::Neighbour(neighbour) => self.run_beside(neighbour, calls),
+            Contender::Polling(task, polling) => self.run_polling(task, polling, calls),
             Contender::Waiting(waiting) => self.run_waiting(waiting, calls),
+            Contender::Pooling(pooling) => self.run_pooling(pooling, calls),
         }
     }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use holdfast::blocking::{Dict, Manager};
-use holdfast::{Address, Options};
+use holdfast::{Address, BusyPoll, Options};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
@@ -488,6 +488,40 @@ fn an_environment_variable_that_is_wrong_is_told_by_its_name() {
     let finished = Serve::start(home.holdfast(&["serve"]).env("HOLDFAST_DRAIN_TIMEOUT", "5")).finish();
     finished.ended(2, &["HOLDFAST_DRAIN_TIMEOUT", "5s"]);
     home.run(&["serve", "--drain-timeout", "5"]).ended(2, &["--drain-timeout", "200ms"]);
+}
+
+#[test]
+fn how_to_poll_is_told_to_manager_and_clients_alike() {
+    const NAME: &str = "how_to_poll_is_told_to_manager_and_clients_alike";
+    if std::env::var_os(INNER).is_some() {
+        let connected = Manager::connect_default();
+        match std::env::var("HOLDFAST_BUSY_POLL").unwrap().as_str() {
+            "sometimes" => {
+                let error = connected.unwrap_err().to_string();
+                assert!(error.contains("HOLDFAST_BUSY_POLL") && error.contains("auto, off"), "{error}");
+                // What the program says goes before it.
+                Manager::connect_with(&Options::default().busy_poll(BusyPoll::Auto)).unwrap();
+            }
+            _ => drop(connected.unwrap()),
+        }
+        return;
+    }
+    let home = Home::new();
+    home.run(&["serve", "--busy-poll", "sometimes"]).ended(2, &["--busy-poll", "auto, off", "1 to 1000"]);
+    home.run(&["serve", "--busy-poll", "1001"]).ended(2, &["--busy-poll", "1 to 1000"]);
+    let wrong = Serve::start(home.holdfast(&["serve"]).env("HOLDFAST_BUSY_POLL", "sometimes")).finish();
+    wrong.ended(2, &["HOLDFAST_BUSY_POLL", "auto, off"]);
+    for (told, is) in [("auto", "auto"), ("off", "off"), ("0", "off"), ("70", "70")] {
+        let printed =
+            Serve::start(home.holdfast(&["serve", "--print-config"]).env("HOLDFAST_BUSY_POLL", told)).finish();
+        printed.ended(0, &[]);
+        assert!(printed.output.contains(&format!("busy_poll = \"{is}\"")), "{}", printed.output);
+    }
+    let (_serve, addresses) = home.serve(&["--busy-poll=70"]);
+    let address = addresses[0].to_string();
+    for told in ["auto", "off", "70", "", "sometimes"] {
+        run_as_client(&home, NAME, &[("HOLDFAST_ADDRESS", &address), ("HOLDFAST_BUSY_POLL", told)]);
+    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Way {
 
 fn main() -> ExitCode {
     // First of all: where this process was started to be the manager, this call is the manager.
-    holdfast::init();
+    let _family = holdfast::init();
     let args = Args::parse();
     let done = match args.worker {
         Some(way) => work(way, args.increments),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use holdfast_proto::auth_service_server::AuthServiceServer;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
-use holdfast_stream::UnixSocket;
+use holdfast_stream::{BusyPoll, UnixSocket};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinSet, yield_now};
@@ -30,6 +30,7 @@ use crate::health::Health;
 use crate::heap;
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::poller;
 use crate::process::Peer;
 use crate::quiet::Quiet;
 use crate::session::Store;
@@ -113,7 +114,8 @@ pub enum Stopped {
 
 /// What a manager runs in: one thread, on which all connections have their turns.
 pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().event_interval(TASKS_BETWEEN_EVENTS).build()
+    let mut builder = Builder::new_current_thread();
+    poller::hook(&mut builder).enable_all().event_interval(TASKS_BETWEEN_EVENTS).build()
 }
 
 /// A manager that listens.
@@ -176,7 +178,11 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Stopped, StartError> {
         let tracker = TaskTracker::new();
         let ended = CancellationToken::new();
-        let workers = Workers::start(self.threads, &ended).map_err(StartError::System)?;
+        let busy_poll = self.shared.network.busy_poll;
+        let workers = Workers::start(self.threads, busy_poll, &ended).map_err(StartError::System)?;
+        // Ends with this.
+        let mut polling = JoinSet::new();
+        polling.spawn(poller::watch(busy_poll));
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
             let (shared, tracker, workers) = (self.shared.clone(), tracker.clone(), workers.clone());
@@ -262,15 +268,18 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(threads: usize, ended: &CancellationToken) -> io::Result<Self> {
+    fn start(threads: usize, busy_poll: BusyPoll, ended: &CancellationToken) -> io::Result<Self> {
         let mut runtimes = vec![Handle::current()];
         for number in 1..threads.max(1) {
             let runtime = runtime()?;
             runtimes.push(runtime.handle().clone());
             let ended = ended.clone();
-            thread::Builder::new()
-                .name(format!("holdfast-{number}"))
-                .spawn(move || runtime.block_on(ended.cancelled()))?;
+            thread::Builder::new().name(format!("holdfast-{number}")).spawn(move || {
+                runtime.block_on(async {
+                    drop(tokio::spawn(poller::watch(busy_poll)));
+                    ended.cancelled().await;
+                });
+            })?;
         }
         Ok(Self { runtimes: runtimes.into(), next: Arc::default() })
     }

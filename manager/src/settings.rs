@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_proto::place::Address;
+use holdfast_stream::{BusyPoll, NotBusyPoll};
 
 /// What is said of a setting, whatever it belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -286,6 +287,22 @@ impl Form<bool> for Switch {
     }
 
     fn write(value: &bool) -> Vec<String> {
+        vec![value.to_string()]
+    }
+}
+
+/// How to poll: `auto`, `off`, `50`.
+#[derive(Debug)]
+pub struct Polling;
+
+impl Form<BusyPoll> for Polling {
+    const VALUE: &'static str = "auto|off|MICROSECONDS";
+
+    fn read(texts: &[&str]) -> Result<BusyPoll, String> {
+        one(texts)?.parse().map_err(|error: NotBusyPoll| error.to_string())
+    }
+
+    fn write(value: &BusyPoll) -> Vec<String> {
         vec![value.to_string()]
     }
 }

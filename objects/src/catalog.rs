@@ -373,6 +373,7 @@ catalogue! {
     Barrier in barrier,
     Latch in latch,
     Queue in queue,
+    Pool in pool,
 }
 
 #[cfg(test)]

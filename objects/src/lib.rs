@@ -32,6 +32,7 @@ mod object;
 mod order;
 mod ordered_map;
 mod page;
+pub mod pool;
 pub mod queue;
 pub mod rwlock;
 pub mod semaphore;

@@ -54,6 +54,9 @@ pub struct Lock {
 /// How often a reentrant lock can be taken by one who has it.
 const DEPTH_MAX: usize = 10_000;
 
+/// So many calls that were matched by a release are known. A call whose answer nobody has is one of the last that its actor made.
+const MATCHED_MAX: usize = 100;
+
 #[derive(Clone, Debug)]
 struct Holder {
     /// `None` once it has ended.
@@ -62,6 +65,9 @@ struct Holder {
     fence: u64,
     /// The calls by which it was taken and that have not been matched by a release: one, or more for a reentrant lock.
     calls: Vec<u64>,
+    /// The last calls that were matched by a release while others were not. Which of them was meant no release says: if nobody
+    /// has the answer to one of these, another is to be taken back in its place.
+    matched: Vec<u64>,
     /// What it was told when it was granted.
     told: Option<Abandoned>,
 }
@@ -150,8 +156,7 @@ impl Object for Lock {
             self.notify_one(&condition);
         }
         if let Some(holder) = self.holder.as_mut().filter(|holder| holder.session == Some(call.session)) {
-            // One that returned from a condition took it as often as it had it before.
-            holder.calls.retain(|number| *number != call.number);
+            holder.take_back(call.number);
             if holder.calls.is_empty() {
                 // What it was told, nobody has heard.
                 self.abandoned = holder.told.take();
@@ -266,7 +271,7 @@ impl Lock {
     fn release(&mut self, request: &LockReleaseRequest, turn: &mut Turn) -> Result<LockReleaseResponse, Refusal> {
         let holder = self.held_by(turn.call.session, request.fence, request.actor)?;
         let depth = holder.releases_left() - 1;
-        holder.calls.truncate(depth as usize);
+        holder.give_back(depth as usize);
         if depth == 0 {
             self.holder = None;
             self.hand_on(turn);
@@ -405,7 +410,7 @@ impl Lock {
         let told = self.abandoned.take();
         let abandoned = told.clone();
         let calls = alloc::vec![call.number; depth as usize];
-        self.holder = Some(Holder { session: Some(call.session), actor, fence, calls, told });
+        self.holder = Some(Holder { session: Some(call.session), actor, fence, calls, matched: Vec::new(), told });
         LockAcquireResponse { acquired: true, fence, abandoned }
     }
 }
@@ -432,6 +437,22 @@ impl Holder {
     /// How often it is to be given back until it is free. Once, if its session has ended: nobody is left who counts.
     fn releases_left(&self) -> u32 {
         if self.session.is_some() { self.depth() } else { 1 }
+    }
+
+    /// The newest calls are matched by a release, but for so many.
+    fn give_back(&mut self, left: usize) {
+        self.matched.extend(self.calls.drain(left..));
+        let too_many = self.matched.len().saturating_sub(MATCHED_MAX);
+        self.matched.drain(..too_many);
+    }
+
+    /// Nobody has the answer to this call. One that returned from a condition took it as often as it had it before.
+    fn take_back(&mut self, call: u64) {
+        self.calls.retain(|number| *number != call);
+        let before = self.matched.len();
+        self.matched.retain(|number| *number != call);
+        // Others were given back, and their calls are not matched yet.
+        self.give_back(self.calls.len().saturating_sub(before - self.matched.len()));
     }
 
     fn take_again(&mut self, call: u64) -> Result<(), Refusal> {

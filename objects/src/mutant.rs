@@ -54,6 +54,10 @@ mutants! {
     AcknowledgeLost,
     /// Readers pass a writer that waits.
     ReaderPassesWriter,
+    /// A task whose worker was lost is not tried again.
+    LostTaskIsNotTriedAgain,
+    /// What came of a task is stored twice.
+    OutcomeStoredTwice,
 }
 
 /// Which is on: its place in the list, from 1. 0 is none.

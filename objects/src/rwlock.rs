@@ -67,9 +67,20 @@ struct Writer {
 /// The grants for reading.
 #[derive(Debug, Default)]
 struct Readers {
-    /// Those of each session that has one, in the order in which they were granted.
-    by_session: BTreeMap<SessionId, Vec<Grant>>,
+    /// Those of each session that has one.
+    by_session: BTreeMap<SessionId, Reads>,
     len: usize,
+}
+
+/// The grants for reading of one session.
+///
+/// Those that were made together have one fence, so a release cannot say which of them it gives back. It is noted, as long
+/// as another of them is not given back: if nobody has the answer to that call, it is the other one that is to be taken back.
+#[derive(Debug, Default)]
+struct Reads {
+    /// In the order in which they were granted.
+    grants: Vec<Grant>,
+    given_back: Vec<Grant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +145,7 @@ impl Object for Rwlock {
             self.abandoned = writer.told.take();
             self.writer = None;
         } else {
-            self.readers.remove(call.session, |grants| grants.iter().position(|grant| grant.call == call.number));
+            self.readers.remove(call.session, |reads| reads.take_back(call.number));
         }
         self.hand_on(turn);
     }
@@ -204,9 +215,16 @@ impl Object for Rwlock {
             let is_unused = self.writer.is_none() && self.readers.len == 0 && self.waiting.is_empty();
             assert!(is_unused, "it is broken and somebody has it or waits");
         }
-        let grants = || self.readers.by_session.values();
+        let grants = || self.readers.by_session.values().map(|reads| &reads.grants);
         assert_eq!(grants().map(Vec::len).sum::<usize>(), self.readers.len);
         assert!(grants().all(|grants| !grants.is_empty() && grants.is_sorted_by_key(|grant| grant.fence)));
+        for Reads { grants, given_back } in self.readers.by_session.values() {
+            let fences: Vec<u64> = grants.iter().map(|grant| grant.fence).collect();
+            assert!(
+                given_back.iter().all(|grant| fences.contains(&grant.fence)),
+                "none is left that it may have meant"
+            );
+        }
     }
 }
 
@@ -236,10 +254,7 @@ impl Rwlock {
         turn: &mut Turn,
     ) -> Result<RwlockReleaseReadResponse, Refusal> {
         let session = turn.call.session;
-        let released = self.readers.remove(session, |grants| match request.fence {
-            Some(fence) => grants.iter().rposition(|grant| grant.fence == fence),
-            None => grants.len().checked_sub(1),
-        });
+        let released = self.readers.remove(session, |reads| reads.give_back(request.fence));
         if !released {
             return Err(match request.fence {
                 Some(fence) => {
@@ -391,28 +406,60 @@ impl Mode {
 impl Readers {
     /// How many grants a session has.
     fn of(&self, session: SessionId) -> usize {
-        self.by_session.get(&session).map_or(0, Vec::len)
+        self.by_session.get(&session).map_or(0, |reads| reads.grants.len())
     }
 
     fn push(&mut self, call: CallId, fence: u64) {
-        self.by_session.entry(call.session).or_default().push(Grant { call: call.number, fence });
+        self.by_session.entry(call.session).or_default().grants.push(Grant { call: call.number, fence });
         self.len += 1;
     }
 
-    /// Takes one grant of a session: the one that `choose` finds, if it finds one.
-    fn remove(&mut self, session: SessionId, choose: impl FnOnce(&[Grant]) -> Option<usize>) -> bool {
-        let Some(grants) = self.by_session.get_mut(&session) else { return false };
-        let Some(at) = choose(grants) else { return false };
-        grants.remove(at);
-        self.len -= 1;
-        if grants.is_empty() {
+    /// Takes one grant of a session in this way, which tells whether there was one.
+    fn remove(&mut self, session: SessionId, take: impl FnOnce(&mut Reads) -> bool) -> bool {
+        let Some(reads) = self.by_session.get_mut(&session) else { return false };
+        let taken = take(reads);
+        self.len -= usize::from(taken);
+        if reads.grants.is_empty() {
             self.by_session.remove(&session);
         }
-        true
+        taken
     }
 
     fn remove_session(&mut self, session: SessionId) {
-        self.len -= self.by_session.remove(&session).map_or(0, |grants| grants.len());
+        self.len -= self.by_session.remove(&session).map_or(0, |reads| reads.grants.len());
+    }
+}
+
+impl Reads {
+    /// Gives back the newest, of those with this fence.
+    fn give_back(&mut self, fence: Option<u64>) -> bool {
+        let Some(at) = self.grants.iter().rposition(|grant| fence.is_none_or(|fence| fence == grant.fence)) else {
+            return false;
+        };
+        let grant = self.grants.remove(at);
+        self.given_back.push(grant);
+        self.tidy(grant.fence);
+        true
+    }
+
+    /// Nobody has the answer to this call: takes back what it was granted, or, if that was given back in the place of another
+    /// with the same fence, that one.
+    fn take_back(&mut self, call: u64) -> bool {
+        if let Some(at) = self.grants.iter().position(|grant| grant.call == call) {
+            let grant = self.grants.remove(at);
+            self.tidy(grant.fence);
+            return true;
+        }
+        let Some(at) = self.given_back.iter().position(|grant| grant.call == call) else { return false };
+        let Grant { fence, .. } = self.given_back.remove(at);
+        self.give_back(Some(fence))
+    }
+
+    /// Forgets what was given back with this fence, if nothing is left that was meant instead.
+    fn tidy(&mut self, fence: u64) {
+        if !self.grants.iter().any(|grant| grant.fence == fence) {
+            self.given_back.retain(|grant| grant.fence != fence);
+        }
     }
 }
 

@@ -96,6 +96,9 @@ pub struct GrantState {
     /// What the call was told.
     #[prost(message, optional, tag = "4")]
     pub told: Option<Abandoned>,
+    /// How many more were given back, while something is left with this fence.
+    #[prost(uint64, tag = "5")]
+    pub given_back: u64,
 }
 
 /// A call, and the permits that it waits for or was granted.
@@ -144,8 +147,13 @@ impl Object for Semaphore {
         let mut semaphore = Self::create(spec, creation)?;
         semaphore.free = free;
         for grant in grants {
+            let given_back = grant.given_back;
             let (id, grant) = grant.read()?;
-            semaphore.grants.add(id, grant);
+            if given_back == 0 {
+                semaphore.grants.add(id, grant);
+            } else {
+                semaphore.grants.note_given_back(id, given_back, grant.told);
+            }
         }
         let of_call = |permits: PermitsState| Ok((permits.call.read()?, permits.permits));
         semaphore.unacknowledged = unacknowledged.into_iter().map(of_call).collect::<Result<_, Refusal>>()?;
@@ -160,7 +168,7 @@ impl Object for Semaphore {
         State {
             spec: self.spec,
             free: self.free,
-            grants: self.grants.iter().map(|(id, grant)| GrantState::new(id, grant)).collect(),
+            grants: self.saved_grants(),
             unacknowledged: self.unacknowledged.iter().map(|(call, permits)| of_call((*call, permits))).collect(),
             waiting: self.waiting.iter().map(of_call).collect(),
             abandoned: self.abandoned.iter().cloned().collect(),
@@ -274,7 +282,7 @@ impl Semaphore {
         if let Some(by) = &self.broken {
             return Err(holding::broken(by));
         }
-        self.grants.may_grow()?;
+        self.grants.may_grow(self.unacknowledged.len())?;
         if self.waiting.is_empty() && permits <= self.free {
             let response = Reply::Acquire(self.grant(turn.call, permits, turn.fence));
             return Ok(if self.spec.unowned { Answer::Delivered(response) } else { Answer::Done(response) });
@@ -394,6 +402,17 @@ impl Semaphore {
         }
     }
 
+    /// What is left of grants, and then what was given back of some.
+    fn saved_grants(&self) -> Vec<GrantState> {
+        let left = self.grants.iter().map(|(id, grant)| GrantState::new(id, grant));
+        let given_back = self.grants.given_back().map(|(id, grant)| GrantState {
+            permits: 0,
+            given_back: grant.permits,
+            ..GrantState::new(id, grant)
+        });
+        left.chain(given_back).collect()
+    }
+
     fn grant(&mut self, call: CallId, permits: u64, fence: u64) -> SemaphoreAcquireResponse {
         self.free -= permits;
         let told = self.abandoned.pop_front();
@@ -439,6 +458,7 @@ impl Semaphore {
             (is_owned || self.abandoned.is_empty() && self.broken.is_none(), "an unowned semaphore loses no holder"),
             (!is_owned || self.unacknowledged.is_empty(), "permits of sessions are in their grants"),
             (self.grants.iter().all(|(_, grant)| grant.permits > 0), "no grant of a semaphore is without permits"),
+            (self.grants.is_tidy(), "what was given back is known while something is left with its fence"),
             (self.waiting.iter().all(|(_, permits)| (1..=self.most()).contains(permits)), "nobody waits in vain"),
             (self.waiting.first().is_none_or(|(_, first)| *first > self.free), "nobody waits for what is free"),
             (self.broken.is_none() || self.waiting.is_empty(), "nobody waits for a broken semaphore"),
@@ -450,11 +470,11 @@ impl Semaphore {
 impl GrantState {
     fn new(id: &GrantId, grant: &Grant) -> Self {
         let call = id.session.map(|session| CallId { session, number: id.number }.into());
-        Self { call, fence: id.fence, permits: grant.permits, told: grant.told.clone() }
+        Self { call, fence: id.fence, permits: grant.permits, told: grant.told.clone(), given_back: 0 }
     }
 
     fn read(self) -> Result<(GrantId, Grant), Refusal> {
-        let Self { call, fence, permits, told } = self;
+        let Self { call, fence, permits, told, .. } = self;
         let call = call.map(|call| call.read()).transpose()?;
         let id = GrantId { session: call.map(|call| call.session), fence, number: call.map_or(0, |call| call.number) };
         Ok((id, Grant { permits, told }))

@@ -7,6 +7,7 @@ mod list;
 mod lock;
 #[cfg(test)]
 pub(crate) mod model;
+mod pool;
 mod queue;
 mod rwlock;
 mod semaphore;

@@ -49,6 +49,7 @@ impl Reason {
         const UNKNOWN: i32 = 2;
         const UNAUTHENTICATED: i32 = 16;
         const CANCELLED: i32 = 1;
+        const DEADLINE_EXCEEDED: i32 = 4;
         match self {
             Self::Unspecified => UNKNOWN,
             Self::UnknownObject | Self::UnknownHandle | Self::MissingKey | Self::Empty | Self::UnknownToken => {
@@ -70,6 +71,9 @@ impl Reason {
             Self::OutOfRange => INVALID_ARGUMENT,
             Self::Full => RESOURCE_EXHAUSTED,
             Self::Withdrawn => CANCELLED,
+            Self::TimedOut => DEADLINE_EXCEEDED,
+            Self::NotRegistered => FAILED_PRECONDITION,
+            Self::NoJob => NOT_FOUND,
         }
     }
 }

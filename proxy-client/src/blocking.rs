@@ -4,12 +4,32 @@
 //! returns; there is no background thread to hand over to. Threads may share a manager and its proxies: of those that wait,
 //! one reads for all.
 
+use crate::process;
 use crate::session::threads;
 
 pub use crate::proxy::{Description, Kind, Limit, Listed, Status, UnknownKind};
 
 /// A connection to a manager: see [`proxy::Manager`](crate::proxy::Manager).
 pub type Manager = crate::proxy::Manager<threads::Blocking>;
+
+/// A process that runs one function: see [`proxy::Process`](crate::proxy::Process).
+pub type Process = crate::proxy::Process<threads::Blocking>;
+
+/// The process that started this one: see [`proxy::ParentProcess`](crate::proxy::ParentProcess).
+pub type ParentProcess = crate::proxy::ParentProcess<threads::Blocking>;
+
+/// The process that started this one: Python's `multiprocessing.parent_process()`. `None` if no [`Process`] is this.
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    process::parent_process()
+}
+
+/// The children of this process that have not ended, in the order in which they were started: Python's
+/// `multiprocessing.active_children()`. Also those whose handle was dropped, and the workers of its pools.
+#[must_use]
+pub fn active_children() -> Vec<Process> {
+    process::active_children()
+}
 
 /// A shared mapping: see [`proxy::Dict`](crate::proxy::Dict).
 pub type Dict<K, V> = crate::proxy::Dict<K, V, threads::Blocking>;
@@ -79,3 +99,30 @@ pub type Barrier = crate::proxy::Barrier<threads::Blocking>;
 
 /// A shared latch: see [`proxy::Latch`](crate::proxy::Latch).
 pub type Latch = crate::proxy::Latch<threads::Blocking>;
+
+/// A pool of workers: see [`pool::Pool`](crate::pool::Pool).
+pub type Pool = crate::pool::Pool<threads::Blocking>;
+
+/// A result of a [`Pool`] that is waited for later: see [`pool::AsyncResult`](crate::pool::AsyncResult).
+pub type AsyncResult<T> = crate::pool::AsyncResult<T, threads::Blocking>;
+
+/// A pool in the manner of `concurrent.futures`: see [`pool::Executor`](crate::pool::Executor).
+pub type Executor = crate::pool::Executor<threads::Blocking>;
+
+/// Who does the tasks of a [`Pool`]: see [`pool::Worker`](crate::pool::Worker).
+pub type Worker = crate::pool::Worker<threads::Blocking>;
+
+pub use crate::pool::as_completed;
+pub use crate::pool::wait_blocking as wait;
+
+/// Makes pipes: see [`pipe::Pipe`](crate::pipe::Pipe).
+pub type Pipe = crate::pipe::Pipe<threads::Blocking>;
+
+/// The end of a pipe that both sends and receives: see [`pipe::Connection`](crate::pipe::Connection).
+pub type Connection<S, R> = crate::pipe::Connection<S, R, threads::Blocking>;
+
+/// The end of a pipe that sends: see [`pipe::Sender`](crate::pipe::Sender).
+pub type Sender<T> = crate::pipe::Sender<T, threads::Blocking>;
+
+/// The end of a pipe that receives: see [`pipe::Receiver`](crate::pipe::Receiver).
+pub type Receiver<T> = crate::pipe::Receiver<T, threads::Blocking>;

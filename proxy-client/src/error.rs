@@ -1,18 +1,27 @@
 //! What can go wrong, and what to do about it.
 
+mod data;
+
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use holdfast_proto::place::{Address, AuthkeyFileError, InvalidAddress};
 use holdfast_proto::scram::Failure;
-use holdfast_proto::{Reason, Refusal};
+use holdfast_proto::{PoolRaised, PoolWorkerLost, Reason, Refusal};
+use holdfast_stream::{BUSY_POLL_VARIABLE, NotBusyPoll};
 
 use crate::codec::CodecError;
+use crate::pipe::PipeError;
+use crate::process::ProcessError;
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A call, or the way to its manager, failed.
+///
+/// A [registered function](macro@crate::function) may return it. Whoever asked for the call has it then as [`Raised`](Self::Raised),
+/// with its message, since objects and reasons there are others.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -76,6 +85,122 @@ pub enum Error {
     /// There is no manager to talk to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A pipe did not do what was asked of it.
+    #[error(transparent)]
+    Pipe(#[from] PipeError),
+    /// The function is not registered in this program.
+    #[error(
+        "{function} is not registered: put #[holdfast::function] over it, and name the function itself where it is called, not a closure around it"
+    )]
+    NotRegistered {
+        /// What the compiler calls it.
+        function: Box<str>,
+    },
+    /// The function failed in the process that ran it: it panicked, returned an `Err` where none was expected, or raised what
+    /// its language has for that. It ran to its end and is not tried again.
+    #[error("{0}")]
+    Raised(Box<Raised>),
+    /// The worker that had the task ended before it was done. Whether it had begun, and how far it came, is not known.
+    #[error("{0}")]
+    WorkerLost(Box<WorkerLost>),
+    /// What the function returned was not taken: it is larger than a request may be, or the manager had no room for it.
+    #[error(
+        "what the function returned is larger than the manager takes at once, or than it has room for: return less, or put it into \
+         an object and return that"
+    )]
+    ResultTooLarge,
+    /// A pool is waited for that may still be given something to do.
+    #[error("the pool is not closed, so it may never be done: close or terminate it before it is joined")]
+    PoolIsOpen,
+    /// No worker of a local pool comes to take tasks.
+    #[error("no worker of the pool could begin: {cause}")]
+    Worker {
+        /// Why not.
+        cause: Box<str>,
+    },
+    /// A thread that a call needs could not be started.
+    #[error("a thread could not be started ({cause}): does the process have too many?")]
+    Thread {
+        /// What the system says.
+        cause: Box<str>,
+    },
+    /// A process could not be started, or not be asked for something.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The task was cancelled before it was done, or its pool was terminated.
+    #[error("the task was cancelled before it was done: by cancel, or because its pool was terminated")]
+    Cancelled,
+}
+
+/// How a function failed in another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Raised {
+    /// The type of the error, as its language calls it: `panic` for a panic, `Err` for an error that a function of Rust returned.
+    pub kind: String,
+    /// Its message.
+    pub message: String,
+    /// The worker's own backtrace; empty if it has none.
+    pub trace: String,
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, message, trace } = self;
+        match (&**kind, trace.is_empty()) {
+            ("Err", _) => write!(f, "the function failed: {message}")?,
+            ("panic", _) => write!(f, "the function panicked: {message}")?,
+            _ => write!(f, "the function raised {kind}: {message}")?,
+        }
+        if trace.is_empty() { Ok(()) } else { write!(f, "\nin the worker:\n{trace}") }
+    }
+}
+
+impl From<PoolRaised> for Raised {
+    fn from(raised: PoolRaised) -> Self {
+        let PoolRaised { r#type, message, trace, .. } = raised;
+        Self { kind: r#type, message, trace }
+    }
+}
+
+/// A worker that ended while it had a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerLost {
+    /// What its process called itself.
+    pub name: String,
+    /// Its process id; 0 if it is not known.
+    pub pid: u32,
+    /// Its host; empty if it is not known.
+    pub host: String,
+    /// How often the task was tried.
+    pub tries: u32,
+    /// The exit code of its process, negative for a signal, if it was started by this process and is still known.
+    pub exit_code: Option<i32>,
+}
+
+impl fmt::Display for WorkerLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, pid, host, tries, exit_code } = self;
+        write!(f, "the worker {name:?} (process {pid} on {host:?}) ended ")?;
+        match exit_code {
+            Some(signal @ ..0) => write!(f, "by signal {} ", signal.unsigned_abs())?,
+            Some(code) => write!(f, "with exit code {code} ")?,
+            None => {}
+        }
+        write!(
+            f,
+            "before the task was done, which was tried {tries} times: look why the worker ends; a task that may be done \
+             twice can be tried more often"
+        )
+    }
+}
+
+impl From<PoolWorkerLost> for WorkerLost {
+    fn from(lost: PoolWorkerLost) -> Self {
+        let PoolWorkerLost { name, pid, host, tries } = lost;
+        Self { name, pid, host, tries, exit_code: None }
+    }
 }
 
 /// There is no session with a manager.
@@ -134,6 +259,14 @@ pub enum ConnectError {
     /// The address is none.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
+    /// What the environment says about polling means nothing.
+    #[error("{BUSY_POLL_VARIABLE} is {text:?}: {cause}")]
+    BusyPoll {
+        /// What it says.
+        text: String,
+        /// What it may say.
+        cause: NotBusyPoll,
+    },
     /// The authkey file cannot be used.
     #[error("{0}")]
     AuthkeyFile(String),
@@ -213,13 +346,25 @@ impl Error {
         self.reason() == Some(Reason::Empty)
     }
 
-    /// Whether a queue had no room for as long as the caller would wait: Python's `queue.Full`.
+    /// Whether a queue or a pipe had no room for as long as the caller would wait: Python's `queue.Full`.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.reason() == Some(Reason::Full)
+        self.reason() == Some(Reason::Full) || matches!(self, Self::Pipe(PipeError::Full { .. }))
     }
 
-    /// Whether a queue was shut down: Python's `queue.ShutDown`.
+    /// Whether a pipe has ended, and all that was sent is received: Python's `EOFError`.
+    #[must_use]
+    pub fn is_end_of_file(&self) -> bool {
+        matches!(self, Self::Pipe(PipeError::Ended))
+    }
+
+    /// Whether nothing came of a wait for as long as the caller would wait: Python's `TimeoutError`.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        self.reason() == Some(Reason::TimedOut)
+    }
+
+    /// Whether a queue was shut down, Python's `queue.ShutDown`, or a pool was closed or terminated.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
         self.reason() == Some(Reason::ShutDown)

@@ -40,6 +40,9 @@
 //! - **Owned by nobody for ever.** An object with a name lives until it is deleted. One without lives while some process has
 //!   a proxy to it, or a token for it waits; a process that is killed gives back what it had.
 
+#[cfg(test)]
+extern crate self as holdfast;
+
 pub mod blocking;
 mod child;
 mod codec;
@@ -47,21 +50,47 @@ mod codec;
 mod embedded;
 mod error;
 mod fence;
+mod function;
 mod options;
 mod owner;
+pub mod pipe;
+pub mod pool;
+mod process;
 pub mod proxy;
 mod session;
 mod token;
 
 pub use codec::CodecError;
-#[cfg(feature = "embedded")]
-pub use embedded::init;
-pub use error::{ConnectError, Error, Result};
+pub use error::{ConnectError, Error, Raised, Result, WorkerLost};
 pub use fence::Fence;
+pub use function::{Arguments, Function, Named};
+/// Registers a function, so that other processes can be asked to run it.
+///
+/// It stays the function that it is. What it takes and returns is what serde can write and read, proxies among them; it has a
+/// name of its own, which is the identifier unless another one is said, and by which programs in other languages know it.
+///
+/// ```
+/// #[holdfast::function]
+/// fn square(x: i64) -> i64 {
+///     x * x
+/// }
+///
+/// #[holdfast::function(name = "text.count")]
+/// fn count(text: String, of: char) -> Result<usize, String> {
+///     if text.is_empty() { Err("the text is empty".to_owned()) } else { Ok(text.matches(of).count()) }
+/// }
+/// # assert_eq!(square(3), 9);
+/// # assert_eq!(count("abca".to_owned(), 'a'), Ok(2));
+/// ```
+pub use holdfast_macros::function;
 pub use holdfast_proto::place::{Address, InvalidAddress};
 pub use holdfast_proto::scram::Authkey;
 pub use holdfast_proto::{Reason, Refusal};
+pub use holdfast_stream::BusyPoll;
 pub use options::Options;
+pub use pipe::PipeError;
+pub use pool::{Callbacks, PoolOptions, ReturnWhen, WorkerOptions};
+pub use process::{CurrentProcess, Family, ProcessError, current_process, init};
 pub use proxy::{
     Abandoned, Arrival, BarrierState, BreakCause, DeadLetter, Description, Holding, Kind, Limit, Listed, LockState,
     OnClose, OnLoss, QueueOptions, QueueState, RwLockState, SemaphoreHolder, SemaphoreState, Status, UnknownKind,
@@ -71,6 +100,25 @@ pub use token::Token;
 
 /// A connection to a manager, for async programs: see [`proxy::Manager`].
 pub type Manager = proxy::Manager<session::tasks::Async>;
+
+/// A process that runs one function, for async programs: see [`proxy::Process`].
+pub type Process = proxy::Process<session::tasks::Async>;
+
+/// The process that started this one, for async programs: see [`proxy::ParentProcess`].
+pub type ParentProcess = proxy::ParentProcess<session::tasks::Async>;
+
+/// The process that started this one: Python's `multiprocessing.parent_process()`. `None` if no [`Process`] is this.
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    process::parent_process()
+}
+
+/// The children of this process that have not ended, in the order in which they were started: Python's
+/// `multiprocessing.active_children()`. Also those whose handle was dropped, and the workers of its pools.
+#[must_use]
+pub fn active_children() -> Vec<Process> {
+    process::active_children()
+}
 
 /// A shared mapping, for async programs: see [`proxy::Dict`].
 pub type Dict<K, V> = proxy::Dict<K, V, session::tasks::Async>;
@@ -140,3 +188,37 @@ pub type Barrier = proxy::Barrier<session::tasks::Async>;
 
 /// A shared latch, for async programs: see [`proxy::Latch`].
 pub type Latch = proxy::Latch<session::tasks::Async>;
+
+/// A pool of workers, for async programs: see [`pool::Pool`].
+pub type Pool = pool::Pool<session::tasks::Async>;
+
+/// A result of a [`Pool`] that is waited for later, for async programs: see [`pool::AsyncResult`].
+pub type AsyncResult<T> = pool::AsyncResult<T, session::tasks::Async>;
+
+/// A pool in the manner of `concurrent.futures`, for async programs: see [`pool::Executor`].
+pub type Executor = pool::Executor<session::tasks::Async>;
+
+/// Who does the tasks of a [`Pool`], for async programs: see [`pool::Worker`].
+pub type Worker = pool::Worker<session::tasks::Async>;
+
+pub use pool::{as_completed, wait};
+
+/// Makes pipes, for async programs: see [`pipe::Pipe`].
+pub type Pipe = pipe::Pipe<session::tasks::Async>;
+
+/// The end of a pipe that both sends and receives, for async programs: see [`pipe::Connection`].
+pub type Connection<S, R> = pipe::Connection<S, R, session::tasks::Async>;
+
+/// The end of a pipe that sends, for async programs: see [`pipe::Sender`].
+pub type Sender<T> = pipe::Sender<T, session::tasks::Async>;
+
+/// The end of a pipe that receives, for async programs: see [`pipe::Receiver`].
+pub type Receiver<T> = pipe::Receiver<T, session::tasks::Async>;
+
+/// What `#[holdfast::function]` writes. Not for anybody else.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+
+    pub use crate::function::{Callable, Item, Registered};
+}

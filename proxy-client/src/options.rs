@@ -8,22 +8,24 @@ use holdfast_proto::place::{
     ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address, default_address, default_authkey_file, read_authkey_file,
 };
 use holdfast_proto::scram::Authkey;
+use holdfast_stream::{BUSY_POLL_VARIABLE, BusyPoll};
 
 use crate::error::{ConnectError, Result};
+use crate::process;
 use crate::session::Target;
 
-/// Whom to connect to, and how. What is not set comes from the environment, and then from the defaults that
-/// `holdfast serve` uses too.
+/// Whom to connect to, and how. What is not set comes, in a child that [`Process`](crate::Process) started, from its parent, or else
+/// from the environment, and then from the defaults that `holdfast serve` uses too.
 ///
-/// | | environment | default |
-/// |---|---|---|
-/// | address | `HOLDFAST_ADDRESS` | the user's Unix socket |
-/// | authkey | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
-/// | name | | the name of the program |
-/// | time to connect | | 10 s |
-/// | time to connect again | | 10 s |
-/// | time for a call | | 30 s |
-/// | time to poll for a reply | | 50 µs |
+/// | | from the parent | environment | default |
+/// |---|---|---|---|
+/// | address | of the manager of its arguments; or else the one to which the parent connected last, and still is connected | `HOLDFAST_ADDRESS` | the user's Unix socket |
+/// | authkey | the parent's for that address | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
+/// | name | | | the name of the program |
+/// | time to connect | | | 10 s |
+/// | time to connect again | | | 10 s |
+/// | time for a call | | | 30 s |
+/// | polling for replies | | `HOLDFAST_BUSY_POLL` | where it pays |
 #[derive(Clone, Debug)]
 pub struct Options {
     address: Option<Address>,
@@ -33,7 +35,7 @@ pub struct Options {
     connect_timeout: Duration,
     reconnect_timeout: Duration,
     call_timeout: Option<Duration>,
-    busy_poll: Duration,
+    busy_poll: Option<BusyPoll>,
     /// The manager is one that this program started.
     is_own: bool,
 }
@@ -48,7 +50,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(10),
             reconnect_timeout: Duration::from_secs(10),
             call_timeout: Some(Duration::from_secs(30)),
-            busy_poll: Duration::from_micros(50),
+            busy_poll: None,
             is_own: false,
         }
     }
@@ -111,20 +113,22 @@ impl Options {
         self
     }
 
-    /// How long a call may poll the socket for its reply before it sleeps; zero never polls, more than 50 µs rarely pays, and
-    /// more than 1 ms counts as 1 ms.
+    /// Whether a call polls the socket for its reply before it sleeps: [`BusyPoll::Auto`], [`BusyPoll::Off`], or a
+    /// [`Duration`], for which it then polls each time; zero is off, and more than 1 ms counts as 1 ms. Without a word about it
+    /// `HOLDFAST_BUSY_POLL` says it (`auto`, `off`, or a number of microseconds), and then it is `Auto`.
     ///
-    /// Waking an idle CPU takes longer than all the rest of a call, and polling can halve the time of calls that are made
-    /// one after the other. It costs the CPU meanwhile, which is offered to others between two looks but never idle. So it
-    /// happens only inside of calls and only where it pays: while replies take longer than this it stops by itself, but for
-    /// one call of 129, and it never begins where the process may use one CPU only.
+    /// Waking an idle CPU takes longer than all the rest of a call, and polling makes calls that come one after the other
+    /// two to five times as fast. It costs the CPU meanwhile, which is offered to others between two looks but never idle. So
+    /// `Auto` does it only where it lately paid, and for 50 µs at most. A call that waits for somebody, such as `acquire`, is
+    /// polled for only if the same wait has lately been that short. Where others want the CPU it stops by itself. It
+    /// never begins where the process may use one CPU only, nor does a fixed time.
     ///
     /// Async calls poll only while none other of the process waits by itself, and up to eight of them before other tasks
-    /// have their turn; those of the same runtime thread wait meanwhile. Set it to zero where they must not, or where CPU
+    /// have their turn; those of the same runtime thread wait meanwhile. Switch it off where they must not, or where CPU
     /// time counts for more than the time of a call.
     #[must_use]
-    pub fn busy_poll(mut self, longest: Duration) -> Self {
-        self.busy_poll = longest;
+    pub fn busy_poll(mut self, busy_poll: impl Into<BusyPoll>) -> Self {
+        self.busy_poll = Some(busy_poll.into());
         self
     }
 
@@ -152,27 +156,50 @@ impl Options {
         if self.authkey.is_some() {
             return None;
         }
-        let file = self.authkey_file.clone().or_else(|| env::var_os(AUTHKEY_FILE_VARIABLE).map(PathBuf::from));
+        if self.authkey_file.is_some() {
+            return self.authkey_file.clone();
+        }
+        if process::inherited(self.address.as_ref()).is_some() {
+            return None;
+        }
+        let file = env::var_os(AUTHKEY_FILE_VARIABLE).map(PathBuf::from);
         Some(file.unwrap_or_else(default_authkey_file))
     }
 
     /// What is not set, from the environment and the defaults.
     pub(crate) fn resolve(&self) -> Result<Target, ConnectError> {
-        let address = match (&self.address, env::var_os(ADDRESS_VARIABLE)) {
-            (Some(address), _) => address.clone(),
-            (None, Some(text)) => text.to_string_lossy().parse()?,
-            (None, None) => default_address(),
+        let inherited = process::inherited(self.address.as_ref());
+        let address = match (&self.address, inherited, env::var_os(ADDRESS_VARIABLE)) {
+            (Some(address), ..) => address.clone(),
+            (None, Some(inherited), _) => inherited.address.clone(),
+            (None, None, Some(text)) => text.to_string_lossy().parse()?,
+            (None, None, None) => default_address(),
         };
         address.check()?;
-        let authkey = match (&self.authkey, self.file_of_authkey()) {
-            (Some(authkey), _) => authkey.clone(),
-            (None, file) => read_authkey_file(&file.unwrap_or_default())?,
+        let authkey = match (&self.authkey, self.file_of_authkey(), inherited) {
+            (Some(authkey), ..) => authkey.clone(),
+            (None, None, Some(inherited)) => inherited.authkey.clone(),
+            (None, file, _) => read_authkey_file(&file.unwrap_or_default())?,
         };
         let name = at_most(128, self.name.clone().unwrap_or_else(program_name));
         let host = at_most(255, rustix::system::uname().nodename().to_string_lossy().into_owned());
-        let (connect_timeout, busy_poll, is_own) = (self.connect_timeout, self.busy_poll, self.is_own);
+        let busy_poll = match self.busy_poll {
+            Some(busy_poll) => busy_poll,
+            None => busy_poll_of_environment()?,
+        };
+        let (connect_timeout, is_own) = (self.connect_timeout, self.is_own);
         Ok(Target { address, authkey, name, host, connect_timeout, busy_poll, is_own })
     }
+}
+
+/// What the environment says about polling.
+pub(crate) fn busy_poll_of_environment() -> Result<BusyPoll, ConnectError> {
+    // One that is empty counts as not set, as it does for the manager.
+    let Some(text) = env::var_os(BUSY_POLL_VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(BusyPoll::default());
+    };
+    let text = text.to_string_lossy().into_owned();
+    text.parse().map_err(|cause| ConnectError::BusyPoll { text, cause })
 }
 
 /// The beginning of a text.

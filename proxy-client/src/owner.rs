@@ -2,6 +2,9 @@
 
 use std::process;
 
+/// What is said to a fork that uses what it has inherited.
+pub(crate) const FORKED: &str = "this process is a fork of the one that opened it: open what it led to again from the `Manager`, in a session of its own";
+
 /// The process that opened a session or started a manager. A fork of it inherits both, and must neither speak on its
 /// parent's socket nor end what its parent still uses.
 #[derive(Clone, Copy, Debug)]

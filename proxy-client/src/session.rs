@@ -4,7 +4,7 @@
 //! them: [`tasks`], a task on a tokio runtime, or [`threads`], the calling thread itself.
 
 mod body;
-mod busy_poll;
+pub(crate) mod busy_poll;
 mod by_number;
 mod calls;
 mod hello;
@@ -25,6 +25,7 @@ use holdfast_proto::Refusal;
 use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
 use holdfast_proto::scram::Authkey;
+use holdfast_stream::BusyPoll;
 
 pub(crate) use body::Body;
 pub(crate) use calls::Asked;
@@ -40,8 +41,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) host: String,
     pub(crate) connect_timeout: Duration,
-    /// How long a reply is polled for; 0 is not at all.
-    pub(crate) busy_poll: Duration,
+    /// Whether replies are polled for.
+    pub(crate) busy_poll: BusyPoll,
     /// Whether this program started the manager.
     pub(crate) is_own: bool,
 }
@@ -51,8 +52,15 @@ pub(crate) struct Target {
 pub(crate) struct Peer {
     pub(crate) address: Address,
     pub(crate) incarnation: [u8; 16],
+    /// For the children of this process.
+    pub(crate) authkey: Authkey,
     /// Whether this program started it.
     pub(crate) is_own: bool,
+    /// How many bytes one call may have.
+    pub(crate) frame_bytes: usize,
+    /// What this client calls itself, and its host.
+    pub(crate) name: String,
+    pub(crate) host: String,
     /// The id of the session.
     #[cfg(feature = "testing")]
     pub(crate) session: Vec<u8>,
@@ -130,6 +138,14 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
     #[doc(hidden)]
     type Attempt: Attempt;
 
+    /// Whether it is the async library.
+    #[doc(hidden)]
+    const IS_ASYNC: bool;
+
+    /// Where exchanges are run that nobody waits for: a runtime in the async library.
+    #[doc(hidden)]
+    type Place: Clone + Send + Sync + 'static;
+
     /// The thread or task that this is: a number that no other has which lives.
     #[doc(hidden)]
     fn actor() -> u64;
@@ -137,6 +153,27 @@ pub trait Mode: Clone + Copy + Send + Sync + Sized + 'static {
     /// Runs an exchange. `timeout` is for each of its calls.
     #[doc(hidden)]
     fn run<E: Exchange>(session: &Arc<Self::Session>, timeout: Option<Duration>, exchange: E) -> Self::Output<E>;
+
+    /// The place that this is.
+    #[doc(hidden)]
+    fn place() -> Self::Place;
+
+    /// Runs an exchange in that place, and waits for it on the calling thread, which must be none of a runtime.
+    #[doc(hidden)]
+    fn block<E: Exchange>(
+        place: &Self::Place,
+        session: &Arc<Self::Session>,
+        timeout: Option<Duration>,
+        exchange: E,
+    ) -> Result<E::Value>;
+
+    /// Runs an exchange by itself. If it fails, `failed` is told; also if it cannot be begun.
+    #[doc(hidden)]
+    fn detach<E: Exchange<Value = ()> + Send + 'static>(
+        session: &Arc<Self::Session>,
+        exchange: E,
+        failed: impl FnOnce(Error) + Send + 'static,
+    );
 
     /// Runs an exchange that has begun in this session, which may be over, with the manager itself.
     #[doc(hidden)]

@@ -8,11 +8,12 @@ use holdfast::{Reason, Refusal};
 use holdfast_proto::{
     Abandoned, ArraySpec, BarrierDescribeRequest, BarrierSpec, BarrierWaitRequest, Datum, EventIsSetRequest,
     EventSetRequest, EventWaitRequest, LatchCountDownRequest, LatchCountRequest, LatchSpec, LatchWaitRequest,
-    LockAcquireRequest, LockNotifyRequest, LockReleaseRequest, LockSpec, LockWaitRequest, QueueDelivery,
-    QueueGetRequest, QueueJoinRequest, QueuePutRequest, QueueSizeRequest, QueueSpec, QueueTaskDoneRequest,
-    RwlockAcquireReadRequest, RwlockAcquireWriteRequest, RwlockReleaseReadRequest, RwlockReleaseWriteRequest,
-    SemaphoreAcquireRequest, SemaphoreReleaseRequest, array, array_spec, barrier, dict, event, latch, list, lock,
-    namespace, ops, queue, rwlock, semaphore, set, value,
+    LockAcquireRequest, LockNotifyRequest, LockReleaseRequest, LockSpec, LockWaitRequest, PoolArguments,
+    PoolCollectRequest, PoolDescribeRequest, PoolDone, PoolFinishRequest, PoolJoinRequest, PoolOutcome, PoolRunRequest,
+    PoolSubmitRequest, PoolTakeRequest, QueueDelivery, QueueGetRequest, QueueJoinRequest, QueuePutRequest,
+    QueueSizeRequest, QueueSpec, QueueTaskDoneRequest, RwlockAcquireReadRequest, RwlockAcquireWriteRequest,
+    RwlockReleaseReadRequest, RwlockReleaseWriteRequest, SemaphoreAcquireRequest, SemaphoreReleaseRequest, array,
+    array_spec, barrier, dict, event, latch, list, lock, namespace, ops, pool, queue, rwlock, semaphore, set, value,
 };
 use prost::Message;
 
@@ -64,7 +65,7 @@ impl Phase {
 }
 
 /// What objects are used for, as it stands in the table. More than there are kinds, since some can be used in several ways.
-pub const USES: [&str; 18] = [
+pub const USES: [&str; 22] = [
     "lock",
     "lock, reentrant",
     "condition",
@@ -77,6 +78,10 @@ pub const USES: [&str; 18] = [
     "queue",
     "queue, done by word",
     "queue, putting",
+    "pool, working",
+    "pool, calling",
+    "pool, collecting",
+    "pool, collecting what is kept",
     "dict",
     "list",
     "set",
@@ -110,6 +115,7 @@ impl Step {
         let see = |answer: Result<Bytes, Refusal>| match answer {
             Ok(response) => R::Response::decode(response).unwrap().tell(),
             Err(refusal) if refusal.reason() == Reason::Broken => "is told that it is broken".into(),
+            Err(refusal) if refusal.reason() == Reason::NoJob => "is told that the job is gone".into(),
             Err(refusal) => panic!("refused: {refusal:?}"),
         };
         Self { ask: request.into(), see }
@@ -200,6 +206,10 @@ pub fn play(of: &str, phase: Phase) -> Option<Play> {
         "queue" => queue_play(QueueDelivery::OnReceipt, phase),
         "queue, done by word" => queue_play(QueueDelivery::OnDone, phase),
         "queue, putting" => putting_play(phase),
+        "pool, working" => Some(working_play(phase)),
+        "pool, calling" => calling_play(phase),
+        "pool, collecting" => collecting_play(false, phase),
+        "pool, collecting what is kept" => collecting_play(true, phase),
         _ => (phase == Phase::Idle).then(|| data_play(of)),
     }
 }
@@ -348,6 +358,66 @@ fn putting_play(phase: Phase) -> Option<Play> {
     }
 }
 
+const FUNCTION: &str = "f";
+
+/// Tasks of one job.
+fn submit(count: usize, keep: bool) -> Step {
+    let task = PoolArguments { datum: Some(Datum::Integer(1)), encoded: None };
+    let tasks = vec![task; count];
+    Step::of(PoolSubmitRequest { function: FUNCTION.to_owned(), tasks, keep, ..PoolSubmitRequest::default() })
+}
+
+/// Those who join are numbered from 1, in their order.
+fn join() -> Step {
+    Step::of(PoolJoinRequest { functions: vec![FUNCTION.to_owned()], ..PoolJoinRequest::default() })
+}
+
+fn take(worker: u64, max: u64, patience_ms: Option<i64>) -> Step {
+    Step::of(PoolTakeRequest { worker, max, patience_ms, ..PoolTakeRequest::default() })
+}
+
+/// Tasks are numbered from 1, in the order in which they came in. Those that the worker does not have are passed over.
+fn finish(worker: u64, tasks: &[u64]) -> Step {
+    let outcome = Some(PoolOutcome { returned: Some(Datum::Null), ..PoolOutcome::default() });
+    let done = |task: &u64| PoolDone { task: *task, outcome: outcome.clone(), ..PoolDone::default() };
+    Step::of(PoolFinishRequest { worker, done: tasks.iter().map(done).collect(), ..PoolFinishRequest::default() })
+}
+
+fn collect() -> Step {
+    Step::of(PoolCollectRequest { job: 1, max: 1, ..PoolCollectRequest::default() })
+}
+
+fn working_play(phase: Phase) -> Play {
+    let (victim, next) = (vec![join(), take(1, 1, None)], vec![join(), take(2, 1, None)]);
+    let (task, give) = (vec![submit(1, false)], vec![submit(1, false)]);
+    let play = Play { kind: pool::KIND, ..Play::default() };
+    match phase {
+        Phase::Waiting | Phase::Granted => Play { take: victim, next, lift: task, give, ..play },
+        Phase::Holding => Play { before: task, take: victim, next, give, ..play },
+        Phase::Releasing => {
+            Play { before: task, take: victim, next: vec![collect()], give: vec![finish(1, &[1])], ..play }
+        }
+        Phase::Idle => Play { take: vec![join(), Step::of(PoolDescribeRequest {})], ..play },
+    }
+}
+
+fn calling_play(phase: Phase) -> Option<Play> {
+    let arguments = Some(PoolArguments { datum: Some(Datum::Integer(1)), encoded: None });
+    let run = Step::of(PoolRunRequest { function: FUNCTION.to_owned(), arguments, ..PoolRunRequest::default() });
+    let lift = vec![join(), take(1, 2, Some(0)), finish(1, &[1, 2])];
+    let play = Play { kind: pool::KIND, take: vec![run.clone()], next: vec![run], lift, ..Play::default() };
+    matches!(phase, Phase::Waiting | Phase::Granted).then_some(play)
+}
+
+/// Of the two tasks of the job one is done by the stage, and the other by the victim when it gives.
+fn collecting_play(keep: bool, phase: Phase) -> Option<Play> {
+    let lift = vec![join(), take(1, 1, Some(0)), finish(1, &[1])];
+    let give = vec![join(), take(2, 1, Some(0)), finish(2, &[2])];
+    let (victim, next) = (vec![submit(2, keep), collect()], vec![collect()]);
+    let play = Play { kind: pool::KIND, take: victim, next, lift, give, ..Play::default() };
+    matches!(phase, Phase::Waiting | Phase::Granted).then_some(play)
+}
+
 impl From<&'static str> for Seen {
     fn from(what: &'static str) -> Self {
         Self { what, abandoned: None }
@@ -390,7 +460,11 @@ tells! {
     "has counted": LatchCountDownResponse;
     "has put": QueuePutResponse;
     "has done it": QueueTaskDoneResponse;
-    "goes on": BarrierWaitResponse, EventIsSetResponse, LatchCountResponse, BarrierDescribeResponse, QueueSizeResponse;
+    "has joined": PoolJoinResponse;
+    "has submitted": PoolSubmitResponse;
+    "has finished it": PoolFinishResponse;
+    "gets the outcome": PoolRunResponse;
+    "goes on": PoolDescribeResponse, BarrierWaitResponse, EventIsSetResponse, LatchCountResponse, BarrierDescribeResponse, QueueSizeResponse;
 }
 
 tells_if! {
@@ -412,5 +486,23 @@ impl Tell for holdfast_proto::LockWaitResponse {
 impl Tell for holdfast_proto::QueueGetResponse {
     fn tell(self) -> Seen {
         if self.items[0].redelivered { "gets the item, marked" } else { "gets the item" }.into()
+    }
+}
+
+impl Tell for holdfast_proto::PoolTakeResponse {
+    fn tell(self) -> Seen {
+        match self.tasks.first() {
+            None => "gets no task",
+            Some(task) if task.attempt > 1 => "gets the task, again",
+            Some(_) => "gets the task",
+        }
+        .into()
+    }
+}
+
+impl Tell for holdfast_proto::PoolCollectResponse {
+    fn tell(self) -> Seen {
+        assert_eq!(self.outcomes.len(), 1, "{self:?}");
+        "gets the outcome".into()
     }
 }

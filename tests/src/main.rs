@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use holdfast::blocking::{Dict, List, Manager, Queue, WorkQueue};
-use holdfast::{Options, QueueOptions};
+use holdfast::{Error, Options, QueueOptions};
 use holdfast_manager::settings::Settings;
 use holdfast_manager::{Certificate, Config, Limits, Listen, Network, Server};
 use holdfast_objects::mutant::{self, Mutant};
@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {
     // Also makes `Manager::start` run this very program.
-    holdfast::init();
+    let _family = holdfast::init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
@@ -426,6 +426,11 @@ fn fork() {
     // This process has one thread, so its child may do anything.
     match fork::fork().unwrap() {
         fork::Fork::Child => {
+            // What it inherited is its parent's to use: twice, since the first refusal must not be all.
+            for _ in 0..2 {
+                let refused = nameless.add("child", 1).unwrap_err();
+                assert!(matches!(refused, Error::Ended { .. }) && refused.to_string().contains("fork"), "{refused}");
+            }
             drop((nameless, counter));
             // What is inherited opens a session of this process when it is asked for an object.
             let counter: Dict<String, u64> = manager.dict("counter").unwrap();

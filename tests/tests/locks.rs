@@ -199,3 +199,64 @@ fn a_wait_for_runs_in_a_task_of_any_thread() {
         within("it goes on", waiting).await.unwrap().unwrap();
     });
 }
+
+/// A manager that takes two calls of a session at once and lets one wait, and an unowned semaphore in it, of which nobody
+/// gives back what a session leaves behind.
+fn with_few_calls_at_once() -> holdfast_tests::Manager {
+    Setup::new(program!()).limit("calls_in_flight", 2).limit("session_waiters", 1).start()
+}
+
+const PERMITS: u64 = 100;
+
+fn unowned() -> Holding {
+    Holding::new().released_by_anyone(true)
+}
+
+fn all_came_back(observer: &holdfast::blocking::Manager) {
+    let semaphore = observer.semaphore_with("permits", PERMITS, unowned()).expect("the semaphore");
+    until("all permits come back", || (semaphore.value().expect("its value") == PERMITS).then_some(()));
+}
+
+#[test]
+fn what_is_dropped_is_given_back_before_its_session_says_goodbye() {
+    let manager = with_few_calls_at_once();
+    let observer = manager.connect_blocking();
+    for is_closed in [true, false] {
+        let client = manager.connect_blocking();
+        let semaphore = client.semaphore_with("permits", PERMITS, unowned()).unwrap();
+        let guards: Vec<_> = (0..PERMITS).map(|_| semaphore.acquire().unwrap()).collect();
+        assert_eq!(observer.semaphore_with("permits", PERMITS, unowned()).unwrap().value().unwrap(), 0);
+        drop((guards, semaphore));
+        if is_closed {
+            client.close();
+        } else {
+            drop(client);
+        }
+        all_came_back(&observer);
+    }
+}
+
+#[test]
+fn an_async_session_gives_back_what_was_dropped_before_it_says_goodbye() {
+    let manager = with_few_calls_at_once();
+    let observer = manager.connect_blocking();
+    for is_closed in [true, false] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = manager.connect().await;
+            let semaphore = client.semaphore_with("permits", PERMITS, unowned()).await.unwrap();
+            let mut guards = Vec::new();
+            for _ in 0..PERMITS {
+                guards.push(semaphore.acquire().await.unwrap());
+            }
+            drop((guards, semaphore));
+            if is_closed {
+                client.close().await;
+            } else {
+                drop(client);
+            }
+            let observer = observer.clone();
+            tokio::task::spawn_blocking(move || all_came_back(&observer)).await.unwrap();
+        });
+    }
+}

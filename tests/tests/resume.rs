@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use holdfast_proto::{
-    CreateRequest, Datum, DictAddRequest, DictAddResponse, DictGetRequest, DictSetRequest, Goodbye, StatusRequest,
-    StatusResponse, Welcome, client_frame, dict, reply,
+    CreateRequest, Datum, DictAddRequest, DictAddResponse, DictGetRequest, DictSetRequest, Goodbye, LockAcquireRequest,
+    LockDescribeRequest, LockDescribeResponse, LockReleaseRequest, OpenRequest, StatusRequest, StatusResponse, Welcome,
+    client_frame, dict, lock, reply,
 };
-use holdfast_tests::{Ended, Manager, Raw, Setup, Stream, call, program, until_async};
+use holdfast_tests::{Ended, Manager, Raw, Rpc, Setup, Stream, call, program, until_async};
 use prost::Message;
 use rustix::process::Signal;
 
@@ -311,6 +312,35 @@ async fn a_connection_that_has_a_session_resumes_no_other() {
     assert_eq!(ended.code(), FAILED_PRECONDITION);
     let (_raw, _stream, resumed) = resume(&manager, &welcome, 1).await;
     resumed.unwrap();
+}
+
+#[tokio::test]
+async fn unary_calls_that_wait_end_with_their_connection_although_its_session_goes_on() {
+    let manager = start(LONG);
+    let (raw, mut stream, welcome, _) = with_dict(&manager).await;
+    let open = OpenRequest { name: "lock".to_owned(), kind: lock::KIND, ..OpenRequest::default() };
+    let lock = stream.ask(0, &open).await.unwrap().handle;
+
+    let other = Raw::authenticated(&manager).await;
+    let mut holder = other.session().await;
+    let held = holder.ask(0, &open).await.unwrap().handle;
+    holder.ask(held, &LockAcquireRequest::default()).await.unwrap();
+    let waiting = async |holder: &mut Stream| holder.ask(held, &LockDescribeRequest {}).await.unwrap().waiting;
+
+    let acquire = Rpc::of(&LockAcquireRequest::default()).handle(lock);
+    let mut begun = raw.begin_rpc(&acquire, false).await.unwrap();
+    begun.send(acquire.bytes(), true).await.unwrap();
+    until_async("the call waits", async || (waiting(&mut holder).await == 1).then_some(())).await;
+    raw.cut();
+    until_async("the call is withdrawn", async || (waiting(&mut holder).await == 0).then_some(())).await;
+
+    let (_raw, mut stream, resumed) = resume(&manager, &welcome, 2).await;
+    resumed.unwrap();
+    holder.ask(held, &LockReleaseRequest::default()).await.unwrap();
+    stream.send_bytes(call(2, 3, lock, &LockDescribeRequest {}), false).await.unwrap();
+    let reply = stream.reply().await.unwrap();
+    let Some(reply::Result::Response(response)) = reply.result else { panic!("it was refused: {reply:?}") };
+    assert!(!LockDescribeResponse::decode(response).unwrap().locked, "nobody is left who could release it");
 }
 
 #[tokio::test]

@@ -13,6 +13,14 @@
     cpython.py produce ADDRESS CALLS  CALLS items put for others
     cpython.py consume ADDRESS CALLS  CALLS items taken
     cpython.py barrier ADDRESS CALLS  one party of a barrier, for CALLS rounds, counted by the one that comes first
+    cpython.py pipe ADDRESS CALLS     a number sent through a `Pipe` to a process that sends it back, CALLS times; the
+                                      manager has no part in it
+    cpython.py pool_map CALLS         `Pool(2).map` of 100,000 calls, until there were CALLS
+    cpython.py pool_apply CALLS       `Pool(2).apply`, CALLS times
+    cpython.py pool_unordered CALLS   `Pool(2).imap_unordered` of CALLS calls, chunks of one
+    cpython.py pool_executor CALLS    `ProcessPoolExecutor(2).submit` and its result, CALLS times
+    cpython.py pool_ready CALLS       `Pool(8)` of spawned processes, until each has done something
+    cpython.py spawn CALLS            a process started by the method `spawn` and joined, CALLS times
     cpython.py start                  `multiprocessing.Manager()` until the first `d[k]`
 
 An address is the path of a Unix socket, or HOST:PORT. A client says `ready` once connected and warm, waits for a line, works, and prints one line of JSON. Times are of the
@@ -26,6 +34,7 @@ import queue as queues
 import struct
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from multiprocessing.managers import AcquirerProxy, BarrierProxy, DictProxy, ListProxy, SyncManager
 from time import monotonic_ns
@@ -228,6 +237,83 @@ def barrier(address, calls):
     report(rounds, start, monotonic_ns())
 
 
+def echo(pipe):
+    try:
+        while True:
+            pipe.send(pipe.recv())
+    except EOFError:
+        pass
+
+
+def pipe(address, calls):
+    ours, theirs = multiprocessing.Pipe()
+    other = multiprocessing.get_context("fork").Process(target=echo_without, args=(ours, theirs))
+    other.start()
+    theirs.close()
+
+    def call():
+        ours.send(1)
+        ours.recv()
+
+    one_at_a_time(calls, call)
+    ours.close()
+    other.join()
+
+
+def echo_without(ours, theirs):
+    # It has a copy of the other end, without closing which there is no end.
+    ours.close()
+    echo(theirs)
+
+
+def square(x):
+    return x * x
+
+
+def pool_map(calls):
+    with multiprocessing.Pool(2) as pool:
+        pool.map(square, range(1000))
+        ready()
+        maps = max(1, calls // 100_000)
+        start = monotonic_ns()
+        for _ in range(maps):
+            if pool.map(square, range(100_000))[-1] != 99_999**2:
+                sys.exit("the squares are none")
+        report(maps * 100_000, start, monotonic_ns())
+
+
+def pool_apply(calls):
+    with multiprocessing.Pool(2) as pool:
+        one_at_a_time(calls, lambda: pool.apply(square, (7,)))
+
+
+def pool_unordered(calls):
+    with multiprocessing.Pool(2) as pool:
+        for _ in pool.imap_unordered(square, range(1000)):
+            pass
+        ready()
+        start = monotonic_ns()
+        for _ in pool.imap_unordered(square, range(calls)):
+            pass
+        report(calls, start, monotonic_ns())
+
+
+def pool_executor(calls):
+    with ProcessPoolExecutor(2) as executor:
+        one_at_a_time(calls, lambda: executor.submit(square, 7).result())
+
+
+def pool_ready(calls):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(9)
+    ready()
+    start = monotonic_ns()
+    pool = context.Pool(8, barrier.wait)
+    barrier.wait()
+    report(calls, start, monotonic_ns())
+    pool.terminate()
+
+
 def start():
     ready()
     begun = monotonic_ns()
@@ -238,13 +324,33 @@ def start():
     report(1, begun, replied)
 
 
+def nothing():
+    pass
+
+
+def spawn(calls):
+    context = multiprocessing.get_context("spawn")
+
+    def call():
+        process = context.Process(target=nothing)
+        process.start()
+        process.join()
+
+    one_at_a_time(calls, call)
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "serve":
         serve(*rest)
     elif what == "start":
         start()
+    elif what.startswith("pool_"):
+        works = [pool_map, pool_apply, pool_unordered, pool_executor, pool_ready]
+        {work.__name__: work for work in works}[what](int(rest[0]))
+    elif what == "spawn":
+        spawn(int(rest[0]))
     else:
         address, calls, *more = rest
-        works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier]
+        works = [get, count, iterate, create, lock, contend, queue, produce, consume, barrier, pipe]
         {work.__name__: work for work in works}[what](address, int(calls), *more)

@@ -55,6 +55,16 @@ impl Python {
         Child::start(self.launch("start"), cpu)
     }
 
+    /// A process that has a pool of its own, or an executor.
+    pub(crate) fn pool(&self, what: &str, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.launch(what).words(&calls.to_string()), cpu)
+    }
+
+    /// A process that starts processes, and joins each.
+    pub(crate) fn start_processes(&self, calls: u64, cpu: Option<usize>) -> Result<Child> {
+        Child::start(self.launch("spawn").words(&calls.to_string()), cpu)
+    }
+
     fn launch(&self, what: &str) -> Launch {
         let isolated = Launch::new(format!("CPython ({what})"), &self.interpreter).words("-I -B");
         isolated.arg(&self.script).words(what)
@@ -113,6 +123,11 @@ impl Server {
         let each = (items / CREW as u64).max(1);
         let (consume, produce) = (self.client("consume", each), self.client("produce", each));
         worker::side_by_side([vec![consume; CREW], vec![produce; CREW]].concat(), cpu)
+    }
+
+    /// A number sent through a pipe to a process that sends it back. The manager has no part in it.
+    pub(crate) fn pipe(&self, calls: u64, cpu: Option<usize>) -> Result<Reading> {
+        worker::side_by_side([self.client("pipe", calls)], cpu)
     }
 
     /// All parties of a barrier, for so many rounds.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::Servers;
+use crate::contender::PROCESSES;
 use crate::contender::waiting::Waiting;
 use crate::holdfast;
 use crate::peers::echo;
@@ -16,7 +17,7 @@ impl Servers<'_> {
             Waiting::HoldfastLock(library, release) => {
                 self.holdfast()?.run(setting, holdfast::lock_work(library, release), calls, 1, cpu)
             }
-            Waiting::HoldfastContended => self.holdfast()?.contend(setting, calls, cpu),
+            Waiting::HoldfastContended => self.holdfast()?.contend(setting, calls, PROCESSES, cpu),
             Waiting::HoldfastQueue(library) => {
                 self.holdfast()?.run(setting, holdfast::queue_work(library), calls, 1, cpu)
             }

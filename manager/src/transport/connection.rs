@@ -34,6 +34,7 @@ use crate::auth::{Authenticator, Gate, Source, Verdict};
 use crate::certificate::Certificate;
 use crate::detached::Release;
 use crate::network::Network;
+use crate::poller::note_activity;
 use crate::process::Peer;
 use crate::session::Store;
 
@@ -303,7 +304,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// The connection is lost: what can outlive it waits for another one.
     fn detach(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.detach(&mut self.session);
+            stream.detach(&mut self.session, &mut self.calls);
         }
     }
 
@@ -311,7 +312,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
         let mut ended = false;
         if let Some(stream) = &mut self.stream {
-            ended = stream.poll(&mut cx, &mut self.session).is_ready();
+            ended = stream.poll(&mut cx, &mut self.session, &mut self.calls).is_ready();
         }
         self.calls.poll(&mut cx, &mut self.session);
         if ended {
@@ -381,6 +382,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
         let this = &mut *self;
         let _scope = this.wakes.scope(cx);
         this.stint.begin();
+        note_activity();
         for _ in 0..ROUNDS {
             // All that the process sent is here when its end is known, and still counts, a goodbye most of all.
             let is_last = this.orphaned;

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::session_cell::SessionCell;
 use super::status::{self, trailers};
 use super::stint::Stint;
+use super::unary::Calls;
 use crate::detached::{Claim, Detached, Release, Resumption};
 use crate::limits::Limits;
 
@@ -106,11 +107,11 @@ impl SessionStream {
     /// Does all that can be done now. `Ready` when the stream has ended; must not be polled again then.
     ///
     /// The session of the connection ends when the stream has nothing more to say for it, before the stream itself.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &mut SessionCell) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, session: &mut SessionCell, calls: &mut Calls) -> Poll<()> {
         if let Err(error) = self.poll_frames(cx, session) {
             // The client is gone: there is nobody to tell.
             if !self.is_reset(cx, &error) {
-                self.detach(session);
+                self.detach(session, calls);
             }
             self.state = State::Ended;
         }
@@ -146,8 +147,8 @@ impl SessionStream {
     }
 
     /// The connection is lost, or another one resumes its session. A session that outlives it waits to be resumed; any other
-    /// is left as it is.
-    pub(super) fn detach(&mut self, session: &mut SessionCell) {
+    /// is left as it is. Its unary calls do not outlive the connection, on which alone they can be answered.
+    pub(super) fn detach(&mut self, session: &mut SessionCell, calls: &mut Calls) {
         if !self.resumable || !matches!(self.state, State::Open) {
             return;
         }
@@ -155,6 +156,7 @@ impl SessionStream {
         let (Some(grace), Some((forgotten, replies))) = (&self.grace, self.outbox.take_kept()) else { return };
         let store = session.store().clone();
         if let Some(session) = session.take() {
+            calls.end_all(&session);
             session.waiting().set_waker(None);
             tracing::debug!(session = %session.id(), client = %session.client(), "a session lost its connection");
             let Count { sequence, received, replied } = self.count;

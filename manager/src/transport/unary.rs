@@ -180,6 +180,19 @@ impl Calls {
         }
     }
 
+    /// The connection is lost, and its session goes on without it: nobody is left to take an answer. What calls wait for is
+    /// withdrawn, and what was granted without being heard of is taken back.
+    pub(super) fn end_all(&mut self, session: &Session) {
+        let waiting = mem::take(&mut self.waiting).into_iter().filter_map(|mut waiting| waiting.call.take());
+        let sending = mem::take(&mut self.sending).into_iter().filter_map(|mut sending| sending.grant.take());
+        for grant in waiting.map(|(_, grant)| grant).chain(sending) {
+            session.cancel_unary(&grant);
+        }
+        self.letters.clear();
+        self.hand_out(session);
+        self.receiving.clear();
+    }
+
     /// The client must read before more is applied.
     fn is_full(&self) -> bool {
         self.outbound.load(Ordering::Relaxed) >= self.limits.outbound_bytes
@@ -312,7 +325,7 @@ impl Future for WaitingCall {
         let why = if let Some(answered) = answered {
             Over::Answered(answered)
         } else if let Poll::Ready(Ok(_)) = call.respond.poll_reset(cx) {
-            // An error is the end of the connection. With it ends the session, which was lost: nobody has withdrawn this.
+            // An error is the end of the connection. With it ends the session, or all its unary calls if that goes on.
             Over::Gone
         } else if this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
             Over::Late

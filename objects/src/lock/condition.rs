@@ -128,7 +128,8 @@ impl Lock {
             let grant = self.grant(turn.call, actor, depth, turn.fence);
             return Ok(Answer::Done(returned(false, grant.fence, grant.abandoned)));
         }
-        turn.may_wait(self.waiters())?;
+        // Those of which nobody knows whether they have returned are kept as long as those who wait.
+        turn.may_wait(self.waiters() + self.unread.len())?;
         match patience {
             Some(_) => self.conditions.push(&request.condition, turn.call, Sleeper { actor, depth }),
             None => self.return_later(turn.call, Sleeper { actor, depth }, None),

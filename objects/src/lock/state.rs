@@ -9,7 +9,7 @@ use holdfast_proto::lock::Spec;
 use holdfast_proto::{Abandoned, Reason, Refusal};
 
 use super::condition::{Conditions, Sleeper, check_name};
-use super::{Claim, DEPTH_MAX, Holder, Lock, Waiter};
+use super::{Claim, DEPTH_MAX, Holder, Lock, MATCHED_MAX, Waiter};
 use crate::wait_queue::WaitQueue;
 use crate::{CallId, SessionId};
 
@@ -57,6 +57,9 @@ pub struct HolderState {
     /// What it was told when it was granted.
     #[prost(message, optional, tag = "5")]
     pub told: Option<Abandoned>,
+    /// The last calls that were matched by a release.
+    #[prost(uint64, repeated, tag = "6")]
+    pub matched: Vec<u64>,
 }
 
 /// A call that waits for a lock.
@@ -169,10 +172,13 @@ fn restore_unread(
 
 impl Holder {
     fn restore(state: HolderState) -> Result<Self, Refusal> {
-        let HolderState { session, actor, fence, calls, told } = state;
+        let HolderState { session, actor, fence, calls, told, matched } = state;
         let session = if session.is_empty() { None } else { Some(SessionId::read(&session)?) };
         check_depth(calls.len() as u64)?;
-        Ok(Self { session, actor, fence, calls, told })
+        if matched.len() > MATCHED_MAX {
+            return Err(Refusal::new(Reason::Malformed, "a lock that is held knows the last calls that were matched"));
+        }
+        Ok(Self { session, actor, fence, calls, matched, told })
     }
 
     fn state(&self) -> HolderState {
@@ -181,6 +187,7 @@ impl Holder {
             actor: self.actor,
             fence: self.fence,
             calls: self.calls.clone(),
+            matched: self.matched.clone(),
             told: self.told.clone(),
         }
     }

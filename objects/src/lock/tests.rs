@@ -204,6 +204,34 @@ fn what_is_kept_is_released_with_its_fence_or_by_a_reset() {
 }
 
 #[test]
+fn of_a_lock_that_was_taken_again_the_call_is_undone_that_nobody_has_whichever_was_released() {
+    for unheard in [[1, 2], [1, 3], [2, 3], [3, 2]] {
+        let mut world = World::new(Spec { reentrant: true, ..Spec::default() });
+        for number in [1, 2, 3] {
+            assert_eq!(world.acquire(call('a', number), None), Answer::Done(granted(1)));
+        }
+        // Which of the three it is about it does not say.
+        assert_eq!(world.release(call('a', 4), Some(1)).1, vec![]);
+        assert_eq!(world.acquire(call('b', 1), None), Answer::Wait(Patience::Endless));
+        assert_eq!(world.undo(call('a', unheard[0])), vec![]);
+        assert_eq!(world.undo(call('a', unheard[0])), vec![], "once");
+        assert_eq!(world.undo(call('a', unheard[1])), woken(call('b', 1), granted(8)), "{unheard:?}");
+    }
+}
+
+#[test]
+fn who_takes_a_lock_again_and_again_costs_no_more_and_more() {
+    let mut world = World::new(Spec { reentrant: true, ..Spec::default() });
+    let _ = world.acquire(call('a', 1), None);
+    for number in 2..1000 {
+        let _ = world.acquire(call('a', number), None);
+        let _ = world.release(call('a', 5000 + number), Some(1));
+    }
+    assert!(prost::Message::encoded_len(&world.lock.state()) < 1000);
+    assert_eq!(world.release(call('a', 9999), Some(1)).0, RELEASED);
+}
+
+#[test]
 fn a_reentrant_lock_is_given_back_as_often_as_it_was_taken() {
     let mut world = World::new(Spec { reentrant: true, ..Spec::default() });
     let acquire = |actor| Op::Acquire(LockAcquireRequest { patience_ms: None, actor });

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use holdfast_proto::rwlock::Spec;
 use holdfast_proto::{Abandoned, Reason, Refusal};
 
-use super::{Mode, Rwlock, Writer};
+use super::{Grant, Mode, Rwlock, Writer};
 use crate::{CallId, SessionId};
 
 /// All there is to know about a [`Rwlock`].
@@ -18,7 +18,7 @@ pub struct State {
     /// Who writes.
     #[prost(message, optional, tag = "2")]
     pub writer: Option<WriterState>,
-    /// Who reads, those of one session in the order in which they were granted it.
+    /// Who reads, those of one session in the order in which they were granted it, and those after them that were given back.
     #[prost(message, repeated, tag = "3")]
     pub readers: Vec<ReaderState>,
     /// Who waits, in their order.
@@ -61,6 +61,9 @@ pub struct ReaderState {
     /// Its fence.
     #[prost(uint64, tag = "3")]
     pub fence: u64,
+    /// It was given back, while another with this fence is not.
+    #[prost(bool, tag = "4")]
+    pub given_back: bool,
 }
 
 /// A call that waits.
@@ -86,10 +89,13 @@ impl Rwlock {
             fence: writer.fence,
             told: writer.told.clone(),
         };
-        let readers = self.readers.by_session.iter().flat_map(|(session, grants)| {
-            let reader =
-                |grant: &super::Grant| ReaderState { session: session.0.into(), call: grant.call, fence: grant.fence };
-            grants.iter().map(reader)
+        let readers = self.readers.by_session.iter().flat_map(|(session, reads)| {
+            let reader = |grant: &Grant, given_back| {
+                let Grant { call, fence } = *grant;
+                ReaderState { session: session.0.into(), call, fence, given_back }
+            };
+            let given_back = reads.given_back.iter().map(move |grant| reader(grant, true));
+            reads.grants.iter().map(move |grant| reader(grant, false)).chain(given_back)
         });
         let waiter = |(call, mode): (CallId, &Mode)| WaiterState {
             session: call.session.0.into(),
@@ -110,8 +116,15 @@ impl Rwlock {
     pub(super) fn load(&mut self, state: State) -> Result<(), Refusal> {
         self.writer = state.writer.map(Writer::restore).transpose()?;
         let mut seen = BTreeSet::new();
-        for ReaderState { session, call, fence } in state.readers {
-            self.readers.push(once(&mut seen, &session, call)?, fence);
+        for ReaderState { session, call, fence, given_back } in state.readers {
+            let call = once(&mut seen, &session, call)?;
+            if !given_back {
+                self.readers.push(call, fence);
+                continue;
+            }
+            let reads = self.readers.by_session.get_mut(&call.session);
+            let reads = reads.filter(|reads| reads.grants.iter().any(|grant| grant.fence == fence));
+            reads.ok_or_else(alone)?.given_back.push(Grant { call: call.number, fence });
         }
         for WaiterState { session, number, to_write } in state.waiting {
             let mode = if to_write { Mode::Write } else { Mode::Read };
@@ -128,6 +141,12 @@ impl Writer {
         let session = if session.is_empty() { None } else { Some(SessionId::read(&session)?) };
         Ok(Self { session, fence, call, told })
     }
+}
+
+#[cold]
+fn alone() -> Refusal {
+    let problem = "the saved state of the lock has a grant that was given back, and no other beside it: it was damaged";
+    Refusal::new(Reason::Malformed, problem)
 }
 
 /// A call that is in one place of the state at most. Refused: `MALFORMED`.

@@ -356,3 +356,65 @@ fn bad_numbers_specs_and_states_are_refused() {
         assert_eq!(Rwlock::restore(state, &mut creation).unwrap_err().why(), Reason::Malformed);
     }
 }
+
+#[test]
+fn of_reads_that_were_granted_together_the_one_is_undone_that_nobody_has_whichever_was_given_back() {
+    for unheard in [1, 2] {
+        let mut world = World::new(Spec::default());
+        let _ = world.write(call('w', 1), None);
+        for number in [1, 2] {
+            let _ = world.read(call('a', number), None);
+        }
+        let _ = world.release_write('w', Some(1));
+        // Its fence is that of both, so which of them it gives back, it cannot say.
+        assert_eq!(world.release_read('a', Some(4)), (left(1), vec![]));
+        let _ = world.write(call('w', 2), None);
+        assert_eq!(
+            world.undo(call('a', unheard)),
+            woken([(call('w', 2), writes(7))]),
+            "call {unheard} was not taken back"
+        );
+        assert_eq!(world.undo(call('a', 3 - unheard)), vec![], "nothing is left to be taken back");
+    }
+}
+
+#[test]
+fn of_three_reads_that_were_granted_together_two_are_undone_after_the_third_was_given_back() {
+    for kept in [1, 2, 3] {
+        let mut world = World::new(Spec::default());
+        let _ = world.write(call('w', 1), None);
+        for number in [1, 2, 3] {
+            let _ = world.read(call('a', number), None);
+        }
+        let _ = world.release_write('w', Some(1));
+        let _ = world.write(call('w', 2), None);
+        let _ = world.release_read('a', Some(5));
+        let mut served = vec![];
+        for unheard in [1, 2, 3].into_iter().filter(|number| *number != kept) {
+            assert_eq!(served, []);
+            served = world.undo(call('a', unheard));
+        }
+        assert_eq!(served, woken([(call('w', 2), writes(9))]), "call {kept} was given back");
+    }
+}
+
+#[test]
+fn what_was_given_back_in_the_place_of_another_is_saved() {
+    let mut world = World::new(Spec::default());
+    let _ = world.write(call('w', 1), None);
+    for number in [1, 2] {
+        let _ = world.read(call('a', number), None);
+    }
+    let _ = world.release_write('w', Some(1));
+    let _ = world.release_read('a', Some(4));
+    let state = world.lock.state();
+    let restore = |state| Rwlock::restore(state, &mut Creation { seed: 1, room: Room::new(0, "object_bytes") });
+    let mut restored = World { lock: restore(state.clone()).unwrap(), index: world.index };
+    assert_eq!(restored.lock.state(), state);
+    let _ = restored.undo(call('a', 2));
+    assert_eq!(restored.write(call('w', 2), Some(0)), Answer::Done(writes(7)));
+
+    let mut damaged = state;
+    damaged.readers.remove(0);
+    assert_eq!(why(Answer::<Reply>::Refused(restore(damaged).unwrap_err())), Reason::Malformed);
+}

@@ -13,8 +13,14 @@ use crate::{CallId, SessionId};
 ///
 /// - No grant is without permits.
 /// - Those of a session are in the order of their fences: the oldest first.
+/// - Grants of a session that were made together have one fence, so a release cannot say of which of them it is. What it took
+///   of which is noted, as long as something is left with that fence: if nobody has the answer to a call, what is left of the
+///   others is to be taken back for what was taken of it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Grants(BTreeMap<GrantId, Grant>);
+pub(super) struct Grants {
+    left: BTreeMap<GrantId, Grant>,
+    given_back: BTreeMap<GrantId, Grant>,
+}
 
 /// Which grant. Its order is that of [`Grants`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,9 +45,16 @@ pub(super) struct Grant {
 const GRANTS_MAX: usize = 100_000;
 
 impl Grants {
-    /// Whether there may be another grant. Refused: `QUOTA`.
-    pub(super) fn may_grow(&self) -> Result<(), Refusal> {
-        if self.0.len() < GRANTS_MAX {
+    /// Whether there may be another grant, beside so many of nobody that were not acknowledged. Refused: `QUOTA`.
+    pub(super) fn may_grow(&self, unacknowledged: usize) -> Result<(), Refusal> {
+        if unacknowledged >= GRANTS_MAX {
+            let problem = format!(
+                "{GRANTS_MAX} grants of this semaphore were not acknowledged, which is the most: whoever acquires on a session's \
+                 stream is to acknowledge the answers"
+            );
+            return Err(Refusal::new(Reason::Quota, problem));
+        }
+        if self.left.len() < GRANTS_MAX {
             return Ok(());
         }
         let problem = format!(
@@ -52,56 +65,93 @@ impl Grants {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.left.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&GrantId, &Grant)> {
-        self.0.iter()
+        self.left.iter()
+    }
+
+    /// What was given back of grants, while something is left with their fence.
+    pub(super) fn given_back(&self) -> impl Iterator<Item = (&GrantId, &Grant)> {
+        self.given_back.iter()
+    }
+
+    /// Whether something is left with the fence of all that was given back.
+    pub(super) fn is_tidy(&self) -> bool {
+        self.given_back.keys().all(|id| id.session.is_some() && self.permits(with(id.session, id.fence)) > 0)
     }
 
     pub(super) fn has(&self, session: SessionId) -> bool {
-        self.0.range(of(Some(session))).next().is_some()
+        self.left.range(of(Some(session))).next().is_some()
     }
 
     /// Adds a grant. Those of no session are one for each fence.
     pub(super) fn add(&mut self, id: GrantId, grant: Grant) {
-        let added = self.0.entry(id).or_insert(Grant { permits: 0, told: None });
+        let added = self.left.entry(id).or_insert(Grant { permits: 0, told: None });
         added.permits = added.permits.saturating_add(grant.permits);
         added.told = grant.told;
     }
 
+    /// Notes what was given back of a grant.
+    pub(super) fn note_given_back(&mut self, id: GrantId, permits: u64, told: Option<Abandoned>) {
+        let noted = self.given_back.entry(id).or_insert(Grant { permits: 0, told: None });
+        noted.permits += permits;
+        noted.told = noted.told.take().or(told);
+    }
+
     /// How many permits there are in these grants.
     pub(super) fn permits(&self, which: RangeInclusive<GrantId>) -> u64 {
-        self.0.range(which).map(|(_, grant)| grant.permits).sum()
+        self.left.range(which).map(|(_, grant)| grant.permits).sum()
     }
 
     /// Takes permits, which must be there, out of these grants: out of the first ones first.
     pub(super) fn take(&mut self, which: RangeInclusive<GrantId>, permits: u64) {
         let mut missing = permits;
         while missing > 0 {
-            let (id, grant) = self.0.range_mut(which.clone()).next().expect("as many are there as are taken");
-            let taken = missing.min(grant.permits);
+            let (id, grant) = self.left.range_mut(which.clone()).next().expect("as many are there as are taken");
+            let (id, taken) = (*id, missing.min(grant.permits));
             grant.permits -= taken;
             missing -= taken;
-            if grant.permits == 0 {
-                let id = *id;
-                self.0.remove(&id);
+            let told = if grant.permits == 0 { self.left.remove(&id).and_then(|grant| grant.told) } else { None };
+            if id.session.is_some() {
+                self.note_given_back(id, taken, told);
+                self.tidy(id);
             }
         }
     }
 
-    /// Takes out what is left of what this call was granted.
+    /// Forgets what was given back with the fence of this grant, if nothing is left with it.
+    fn tidy(&mut self, GrantId { session, fence, .. }: GrantId) {
+        if self.left.range(with(session, fence)).next().is_none() {
+            while let Some((&id, _)) = self.given_back.range(with(session, fence)).next() {
+                self.given_back.remove(&id);
+            }
+        }
+    }
+
+    /// Takes out what this call was granted, whose answer nobody has.
     pub(super) fn take_call(&mut self, call: CallId) -> Option<Grant> {
-        let mut of_session = self.0.range(of(Some(call.session)));
-        let (id, _) = of_session.find(|(id, _)| id.number == call.number)?;
-        let id = *id;
-        self.0.remove(&id)
+        let found = |grants: &BTreeMap<GrantId, Grant>| {
+            grants.range(of(Some(call.session))).map(|(id, _)| *id).find(|id| id.number == call.number)
+        };
+        let id = found(&self.left).or_else(|| found(&self.given_back))?;
+        let mut all = self.left.remove(&id).unwrap_or(Grant { permits: 0, told: None });
+        if let Some(Grant { permits, told }) = self.given_back.remove(&id) {
+            // It was others whose caller gave back permits, and had those that are left.
+            let others = with(id.session, id.fence);
+            let permits = permits.min(self.permits(others.clone()));
+            self.take(others, permits);
+            (all.permits, all.told) = (all.permits + permits, all.told.or(told));
+        }
+        self.tidy(id);
+        Some(all)
     }
 
     /// Takes out all that a session has: how many permits, and their last fence. `None` if it has none.
     pub(super) fn take_session(&mut self, session: SessionId) -> Option<(u64, u64)> {
         let which = of(Some(session));
-        let (last, _) = self.0.range(which.clone()).next_back()?;
+        let (last, _) = self.left.range(which.clone()).next_back()?;
         let (fence, permits) = (last.fence, self.permits(which.clone()));
         self.take(which, permits);
         Some((permits, fence))
@@ -109,9 +159,10 @@ impl Grants {
 
     /// What a session has is kept, and nobody has it.
     pub(super) fn keep(&mut self, session: SessionId) {
-        let ids: Vec<GrantId> = self.0.range(of(Some(session))).map(|(id, _)| *id).collect();
+        let ids: Vec<GrantId> = self.left.range(of(Some(session))).map(|(id, _)| *id).collect();
         for id in ids {
-            let grant = self.0.remove(&id).expect("it was just seen");
+            let grant = self.left.remove(&id).expect("it was just seen");
+            self.tidy(id);
             self.add(GrantId { session: None, fence: id.fence, number: 0 }, Grant { told: None, ..grant });
         }
     }

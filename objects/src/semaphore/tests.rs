@@ -251,6 +251,45 @@ fn a_grant_that_nobody_has_is_taken_back_as_far_as_it_is_there() {
 }
 
 #[test]
+fn of_grants_that_were_made_together_the_one_is_undone_that_nobody_has_whichever_was_given_back() {
+    for unheard in [1, 2] {
+        let mut world = World::of(4);
+        let _ = world.acquire(call('w', 1), 4);
+        for number in [1, 2] {
+            assert_eq!(world.acquire(call('a', number), 2), WAITS);
+        }
+        let _ = world.release(call('w', 2), 4, Some(1));
+        // Its fence is that of both, so which of them it gives back, it cannot say.
+        assert_eq!(world.release(call('a', 3), 2, Some(4)), (RELEASED, vec![]));
+        let restored =
+            Semaphore::restore(world.semaphore.state(), &mut Creation { seed: 1, room: Room::new(0, "object_bytes") });
+        assert_eq!(restored.unwrap().state(), world.semaphore.state());
+        let _ = world.undo(call('a', unheard));
+        let about = world.describe('a');
+        assert_eq!((about.value, about.held_by_you), (4, 0), "call {unheard} was not taken back");
+        let _ = world.undo(call('a', 3 - unheard));
+        assert_eq!(world.describe('a').value, 4, "nothing is left to be taken back");
+    }
+}
+
+#[test]
+fn a_loss_that_nobody_heard_of_is_told_again_whichever_grant_was_given_back() {
+    let mut world = World::of(2);
+    let _ = world.acquire(call('l', 1), 2);
+    for number in [1, 2] {
+        let _ = world.acquire(call('a', number), 1);
+    }
+    // Call 1 is told of it, and is the one whose permit is taken for that of call 2.
+    let _ = world.leave('l', Ended::Lost);
+    let _ = world.release(call('a', 3), 1, Some(4));
+    let _ = world.undo(call('a', 1));
+    assert!(matches!(
+        world.acquire(call('b', 1), 1),
+        Answer::Done(Reply::Acquire(response)) if response.abandoned.is_some()
+    ));
+}
+
+#[test]
 fn a_broken_semaphore_refuses_everybody_until_it_is_reset() {
     let mut world = World::new(Spec { value: Some(2), on_loss: OnLoss::Break.into(), ..Spec::default() });
     let _ = world.acquire(call('a', 1), 1);
@@ -375,6 +414,22 @@ fn there_is_a_limit_on_waiters_and_on_grants() {
 }
 
 #[test]
+fn there_is_a_limit_on_grants_of_nobody_that_are_not_acknowledged() {
+    let mut world = World::unowned(1, true);
+    let mut acquire = |number| {
+        let answer = world.acquire(call('a', number), 1);
+        let _ = world.release(call('b', number), 1, None);
+        answer
+    };
+    for number in 1..=100_000 {
+        assert!(matches!(acquire(number), Answer::Delivered(_)), "{number}");
+    }
+    assert_eq!(why(acquire(100_001)), Reason::Quota);
+    let _ = world.input(call('a', 5), |semaphore, turn| semaphore.acknowledge(call('a', 5), turn));
+    assert!(matches!(world.acquire(call('c', 1), 1), Answer::Delivered(_)), "one more is known to be received");
+}
+
+#[test]
 fn a_state_in_which_permits_are_made_or_lost_is_malformed() {
     let mut world = World::of(3);
     let _ = world.acquire(call('a', 1), 2);
@@ -399,6 +454,8 @@ struct Plain {
     free: usize,
     /// Whose each permit is, oldest first: the fence, and the call that took it. Kept ones have no call.
     taken: Vec<(u64, Option<CallId>)>,
+    /// Lines that were struck out, while others of the session with the fence are not.
+    struck: Vec<(u64, CallId)>,
     told: Vec<(CallId, Abandoned)>,
     unacknowledged: Vec<(CallId, usize)>,
     queue: Vec<(CallId, usize)>,
@@ -459,21 +516,48 @@ impl Plain {
             return Err(Reason::NotHeld);
         }
         for at in lines_meant[..permits].iter().rev() {
-            self.taken.remove(*at);
+            let (fence, by) = self.taken.remove(*at);
+            self.struck.extend(by.map(|by| (fence, by)));
             self.free += 1;
         }
+        self.forget();
         Ok(Reply::Release(SemaphoreReleaseResponse {}))
+    }
+
+    fn forget(&mut self) {
+        let taken = &self.taken;
+        let like = |(fence, by): (u64, CallId)| {
+            move |line: &(u64, Option<CallId>)| {
+                line.0 == fence && line.1.is_some_and(|other| other.session == by.session)
+            }
+        };
+        self.struck.retain(|line| taken.iter().any(like(*line)));
+        self.told.retain(|(call, _)| {
+            taken.iter().any(|(_, by)| *by == Some(*call)) || self.struck.iter().any(|(_, by)| by == call)
+        });
     }
 
     fn take_back(&mut self, call: CallId) {
         let before = self.taken.len();
         self.taken.retain(|(_, by)| *by != Some(call));
-        if self.taken.len() < before {
+        let mut found = self.taken.len() < before;
+        while let Some(at) = self.struck.iter().position(|(_, by)| *by == call) {
+            found = true;
+            let (fence, _) = self.struck.remove(at);
+            let others =
+                |line: &(u64, Option<CallId>)| line.0 == fence && line.1.is_some_and(|by| by.session == call.session);
+            if let Some(other) = self.taken.iter().position(others) {
+                let (fence, by) = self.taken.remove(other);
+                self.struck.extend(by.map(|by| (fence, by)));
+            }
+        }
+        if found {
             self.free += before - self.taken.len();
             if let Some(at) = self.told.iter().position(|(told, _)| *told == call) {
                 self.lost.insert(0, self.told.remove(at).1);
             }
         }
+        self.forget();
         if let Some(at) = self.unacknowledged.iter().position(|(granted, _)| *granted == call) {
             self.free += self.unacknowledged.remove(at).1;
             if self.spec.bounded {
@@ -494,10 +578,12 @@ impl Plain {
         let Some(fence) = last else { return };
         if keeps {
             self.taken.iter_mut().filter(|(_, by)| is_theirs(by)).for_each(|(_, by)| *by = None);
+            self.forget();
             return;
         }
         let before = self.taken.len();
         self.taken.retain(|(_, by)| !is_theirs(by));
+        self.forget();
         self.free += before - self.taken.len();
         if how == Ended::Closed {
             return;
@@ -581,6 +667,7 @@ impl Model<Semaphore> for Plain {
             initial,
             free: initial,
             taken: vec![],
+            struck: vec![],
             told: vec![],
             unacknowledged: vec![],
             queue: vec![],

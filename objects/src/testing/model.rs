@@ -46,7 +46,7 @@ where
     for seed in 0..runs {
         let mut source = Source::new(seed);
         let spec = O::arbitrary_spec(&mut source);
-        let mut creation = Creation { seed, room: Room::new(0, "object_bytes") };
+        let mut creation = Creation { seed, room: Room::new(1 << 40, "object_bytes") };
         let mut object = O::create(spec.clone(), &mut creation).expect("an arbitrary spec is one that is taken");
         let mut model = M::new(spec);
         let mut world = World::default();
@@ -148,7 +148,7 @@ impl World {
             Input::Withdraw(call, _) | Input::Undo(call) | Input::Acknowledge(call) => call,
             Input::Leave(session, _) => CallId { session, number: 0 },
         };
-        let mut turn = Turn::new(self.index, call, 1000, Room::new(0, "object_bytes"));
+        let mut turn = Turn::new(self.index, call, 1000, Room::new(1 << 40, "object_bytes"));
         turn.client = Some(Arc::new(Client { name: "worker".into(), pid: 7, host: "here".into() }));
         turn
     }

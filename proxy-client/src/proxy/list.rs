@@ -448,9 +448,30 @@ mod tests {
         type Output<E: Exchange> = E;
         type Renewing<E: Renewable<Self>> = E;
         type Attempt = Nobody;
+        type Place = ();
+
+        const IS_ASYNC: bool = false;
 
         fn actor() -> u64 {
             0
+        }
+
+        fn place() {}
+
+        fn block<E: Exchange>(
+            (): &(),
+            _: &Arc<Nobody>,
+            _: Option<std::time::Duration>,
+            _: E,
+        ) -> crate::error::Result<E::Value> {
+            unreachable!("a list does not work")
+        }
+
+        fn detach<E: Exchange<Value = ()> + Send + 'static>(
+            _: &Arc<Nobody>,
+            _: E,
+            _: impl FnOnce(Error) + Send + 'static,
+        ) {
         }
 
         fn run<E: Exchange>(_: &Arc<Nobody>, _: Option<std::time::Duration>, exchange: E) -> E {

@@ -12,7 +12,8 @@ use holdfast_proto::place::{ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, Address};
 use holdfast_proto::{
     CreateRequest, CreateResponse, DeleteRequest, DescribeRequest, ExistsRequest, LimitsRequest, OpenMode, OpenRequest,
     OpenResponse, QueueSpec, RenameRequest, StatusRequest, StatusResponse, TakeUpRequest, TakeUpResponse, ValueSpec,
-    array, barrier, describe_request, dict, event, latch, list, lock, namespace, queue, rwlock, semaphore, set, value,
+    array, barrier, describe_request, dict, event, latch, list, lock, namespace, pool, queue, rwlock, semaphore, set,
+    value,
 };
 use prost::Message;
 use serde::Serialize;
@@ -24,6 +25,7 @@ use super::holding::Holding;
 use super::latch::spec as latch_spec;
 use super::listing::{Description, Kind, Names};
 use super::lock::{ask_reentrant, check_reentrant, spec as lock_spec};
+use super::parcel::Unpack;
 use super::queue::{Delivers, OnReceipt, QueueOptions, ask_delivery, check_delivery};
 use super::remote::{Holds, Remote};
 use super::rwlock::spec as rwlock_spec;
@@ -36,6 +38,7 @@ use crate::child::Child;
 use crate::codec::to_datum;
 use crate::error::{ConnectError, Result};
 use crate::options::Options;
+use crate::pool::{Pool, PoolOptions};
 use crate::session::renewal::{Renewable, Renewal};
 use crate::session::tasks::{self, Async};
 use crate::session::threads::{self, Blocking};
@@ -583,6 +586,41 @@ impl<M: Mode> Manager<M> {
     /// The latch that a token stands for.
     pub fn latch_from_token(&self, token: &Token) -> M::Renewing<Open<M, Latch<M>>> {
         self.take_up(token, latch::KIND, Latch::of)
+    }
+
+    /// The pool of that name, which is made if there is none, and whose workers are whoever [works](Pool::worker) for it. It lives until
+    /// it is deleted.
+    ///
+    /// Refused with [`Reason::OtherSpec`](crate::Reason::OtherSpec) if there is one that was made otherwise.
+    pub fn pool(&self, name: &str) -> M::Renewing<Open<M, Pool<M>>> {
+        self.open(name, pool::KIND, Ok(Bytes::new()), Pool::of_default)
+    }
+
+    /// The same, made as the options say: how often tasks are tried, and how many may wait. No local workers are started:
+    /// [`staffed`](Pool::staffed) does.
+    pub fn pool_with(&self, name: &str, options: &PoolOptions) -> M::Renewing<Open<M, Pool<M>>> {
+        self.open(name, pool::KIND, Ok(options.spec().encode_to_vec().into()), Pool::of)
+    }
+
+    /// A new pool without a name, which lives while a process has a proxy to it or a token for it waits.
+    pub fn new_pool(&self) -> M::Renewing<Open<M, Pool<M>>> {
+        self.create(pool::KIND, Ok(Bytes::new()), Pool::of_default)
+    }
+
+    /// The same, made as the options say, as [`pool_with`](Self::pool_with).
+    pub fn new_pool_with(&self, options: &PoolOptions) -> M::Renewing<Open<M, Pool<M>>> {
+        self.create(pool::KIND, Ok(options.spec().encode_to_vec().into()), Pool::of)
+    }
+
+    /// The pool that a token stands for.
+    pub fn pool_from_token(&self, token: &Token) -> M::Renewing<Open<M, Pool<M>>> {
+        self.take_up(token, pool::KIND, Pool::of)
+    }
+
+    /// What another process packed, in this session.
+    pub(crate) fn unpack(&self, token: &Token) -> M::Output<Unpack<M>> {
+        let remote = Remote::<M>::manager(self.renewal.current(), self.timeout, self.child.clone());
+        remote.run(Unpack::new(remote.clone(), token))
     }
 
     /// Deletes the object of that name, at once and for everyone who has a proxy to it.

@@ -28,7 +28,7 @@ pub trait Proxy<M: Mode>: Sized {
 pub struct Reference<M: Mode>(Remote<M>);
 
 impl<M: Mode> Reference<M> {
-    pub(super) fn of(remote: Remote<M>) -> Self {
+    pub(crate) fn of(remote: Remote<M>) -> Self {
         Self(remote)
     }
 

@@ -127,6 +127,11 @@ impl<M: Mode> Remote<M> {
         self.handle.object == other.handle.object && Arc::ptr_eq(self.session(), other.session())
     }
 
+    /// The manager itself, if this process started it.
+    pub(crate) fn own_manager(&self) -> Option<Arc<Child>> {
+        self.handle.child.clone()
+    }
+
     /// What a reference to this object holds on to.
     pub(crate) fn target(&self) -> &Arc<Handle<M>> {
         &self.handle
@@ -152,7 +157,7 @@ impl<M: Mode> Remote<M> {
         request: Result<R>,
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
-        self.run(Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish })
+        self.run(Single::new(self, request, finish))
     }
 
     /// Makes one call that may wait. Its time runs from when its patience is over, if that ends.
@@ -162,8 +167,7 @@ impl<M: Mode> Remote<M> {
         request: Result<R>,
         finish: fn(R::Response, u64) -> Result<T>,
     ) -> M::Output<Single<M, R, T>> {
-        let exchange = Single { remote: self.clone(), request: Some(request.map_err(Box::new)), finish };
-        M::run(self.session(), self.time_of_wait(patience), exchange)
+        M::run(self.session(), self.time_of_wait(patience), Single::new(self, request, finish))
     }
 
     /// Makes one call that may wait, and that is granted what belongs to this object.
@@ -175,6 +179,11 @@ impl<M: Mode> Remote<M> {
     ) -> M::Output<Grant<M, R, T>> {
         let exchange = Grant { remote: self.clone(), request: request.map_err(Box::new), finish };
         M::run(self.session(), self.time_of_wait(patience), exchange)
+    }
+
+    /// How long a call may take that does not wait.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// How long a call may take that waits so long.
@@ -253,7 +262,7 @@ impl<M: Mode> Remote<M> {
     }
 
     /// The manager itself, to be asked about this object.
-    fn of_session(&self) -> Self {
+    pub(crate) fn of_session(&self) -> Self {
         Self::manager(self.session().clone(), self.timeout, None)
     }
 }
@@ -264,6 +273,13 @@ pub struct Single<M: Mode, R: Request, T> {
     /// The error is apart, since what it takes would be moved around with every call.
     request: Option<Result<R, Box<Error>>>,
     finish: fn(R::Response, u64) -> Result<T>,
+}
+
+impl<M: Mode, R: Request, T> Single<M, R, T> {
+    /// One call on this object.
+    pub(crate) fn new(remote: &Remote<M>, request: Result<R>, finish: fn(R::Response, u64) -> Result<T>) -> Self {
+        Self { remote: remote.clone(), request: Some(request.map_err(Box::new)), finish }
+    }
 }
 
 impl<M: Mode, R: Request, T> Unpin for Single<M, R, T> {}

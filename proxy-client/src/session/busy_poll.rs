@@ -1,227 +1,132 @@
-//! When a driver polls the socket before it sleeps.
+//! What is learnt of polling for replies, apart for each thing that is waited for.
 
-use std::num::NonZero;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// No budget is longer: whoever polls looks at no deadline and lets nobody else run.
-const LONGEST: Duration = Duration::from_millis(1);
+use holdfast_stream::{BusyPoll, Next, Policy, Polled, allowed_cpus};
 
-/// After so many misses in a row, this many replies are waited for asleep before polling is tried again.
-const LONGEST_PAUSE: u32 = 128;
+/// So many objects are told apart, times the ways to wait for them. A client that waits for more begins to learn anew.
+const MOST_SITES: usize = 256;
 
-/// Whether to poll the socket for a reply before going to sleep, and for how long.
+/// What a call waits for that waits for others: the object, and what it wants of it.
 ///
-/// A thread that sleeps leaves its CPU idle, and waking an idle CPU takes longer than all the rest of a call. Whoever polls
-/// instead has its reply in half the time. That costs a CPU while it lasts, so:
-///
-/// - Polling happens only inside of a call, and for no longer than the budget. An idle session never polls.
-/// - It happens only where it lately paid. A reply that did not come within the budget doubles the number of replies that
-///   are then waited for asleep, up to [`LONGEST_PAUSE`]; one that did halves it. Where replies are late (an op that
-///   waits, a manager far away, more work than CPUs), one of 129 is polled for, and as each of the others took longer than
-///   the budget too, less than 1 % of the time is polled away.
-/// - Between two looks the CPU is offered to others. Where they took it for longer than the budget, the longest pause begins
-///   at once: who sleeps is given the CPU sooner than who offered it.
-/// - A process that may use one CPU only never polls: nobody could answer meanwhile.
-///
-/// It knows neither sockets nor clocks. [`poll`] does the polling.
-#[derive(Clone, Debug)]
-pub(super) struct BusyPoll {
-    budget: Duration,
-    /// How many replies are waited for asleep after a miss.
-    pause: u32,
-    /// How many of them are left.
-    asleep: u32,
+/// A `get` that waits for items says nothing about a `put` that finds room, nor one lock about another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Site {
+    pub(crate) handle: u32,
+    pub(crate) op: &'static str,
 }
 
-impl BusyPoll {
-    /// For a session of this process. A budget of 0 means never.
-    pub(super) fn new(budget: Duration) -> Self {
-        // Looks at the CPUs that this process may run on, and at the share of them that its control group grants.
-        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::on(cpus, budget)
+/// The policies of one session.
+#[derive(Clone, Debug)]
+pub(crate) struct Policies {
+    busy_poll: BusyPoll,
+    cpus: usize,
+    calls: Policy,
+    waits: BTreeMap<Site, Policy>,
+}
+
+impl Policies {
+    /// For a session of this process.
+    pub(crate) fn new(busy_poll: BusyPoll) -> Self {
+        Self::on(allowed_cpus(), busy_poll)
     }
 
     /// For a process that may use so many CPUs.
-    pub(super) fn on(cpus: usize, budget: Duration) -> Self {
-        let budget = if cpus > 1 { budget.min(LONGEST) } else { Duration::ZERO };
-        Self { budget, pause: 0, asleep: 0 }
+    pub(crate) fn on(cpus: usize, busy_poll: BusyPoll) -> Self {
+        Self { busy_poll, cpus, calls: Policy::of_calls(busy_poll, cpus), waits: BTreeMap::new() }
     }
 
-    /// A reply is about to be waited for, for as long as `left`: how long to poll for it.
-    pub(super) fn begin(&mut self, left: Option<Duration>) -> Option<Duration> {
-        if self.asleep > 0 {
-            self.asleep -= 1;
-            return None;
+    /// That of calls that wait at the site, or of those that wait for nobody.
+    fn of(&mut self, site: Option<Site>) -> &mut Policy {
+        let Some(site) = site else { return &mut self.calls };
+        if self.waits.len() >= MOST_SITES && !self.waits.contains_key(&site) {
+            self.waits.clear();
         }
-        let budget = left.map_or(self.budget, |left| left.min(self.budget));
-        (!budget.is_zero()).then_some(budget)
+        self.waits.entry(site).or_insert_with(|| {
+            let mut policy = Policy::of_waits(self.busy_poll, self.cpus);
+            policy.learn_of_others(&self.calls);
+            policy
+        })
+    }
+
+    /// A reply is about to be waited for, for as long as `left`.
+    pub(crate) fn begin(&mut self, site: Option<Site>, left: Option<Duration>) -> Next {
+        self.of(site).begin(left)
     }
 
     /// What came of polling.
-    pub(super) fn learn(&mut self, polled: Polled) {
-        self.pause = match polled {
-            Polled::InTime => self.pause / 2,
-            Polled::Nothing => (self.pause * 2).clamp(1, LONGEST_PAUSE),
-            // The time that others took is many times what polling gains.
-            Polled::Late => LONGEST_PAUSE,
-            Polled::Interrupted => return,
-        };
-        self.asleep = self.pause;
-    }
-}
-
-/// What came of polling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Polled {
-    /// Something came within the budget.
-    InTime,
-    /// Something came, but nobody looked in time.
-    Late,
-    /// Nothing came within the budget.
-    Nothing,
-    /// It was not waited for as long as the budget, for another reason.
-    Interrupted,
-}
-
-impl Polled {
-    /// Whether there is something to be read.
-    pub(super) fn has_found(self) -> bool {
-        matches!(self, Self::InTime | Self::Late)
-    }
-}
-
-/// What a look at the socket found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    Found,
-    Nothing,
-    /// It is not for this caller to wait any more.
-    Stop,
-}
-
-/// Looks until something is found or the time is over. `now` is the clock.
-pub(super) fn poll(budget: Duration, mut now: impl FnMut() -> Instant, mut look: impl FnMut() -> Look) -> Polled {
-    let begin = now();
-    loop {
-        let looked = look();
-        let is_over = now().saturating_duration_since(begin) > budget;
-        match looked {
-            Look::Found if is_over => return Polled::Late,
-            Look::Found => return Polled::InTime,
-            Look::Stop => return Polled::Interrupted,
-            Look::Nothing if is_over => return Polled::Nothing,
-            Look::Nothing => {}
+    pub(crate) fn learn(&mut self, site: Option<Site>, polled: Polled) {
+        let policy = self.of(site);
+        policy.learn(polled);
+        if matches!(polled, Polled::Taken { .. }) {
+            let learnt = policy.clone();
+            self.calls.learn_of_others(&learnt);
+            self.waits.values_mut().for_each(|policy| policy.learn_of_others(&learnt));
+            // Perhaps there are fewer than there were.
+            self.cpus = allowed_cpus();
+            self.calls.note_cpus(self.cpus);
+            self.waits.values_mut().for_each(|policy| policy.note_cpus(self.cpus));
         }
-        // The manager may wait for this very CPU: the system likes to wake those who are spoken to where the speaker runs.
-        thread::yield_now();
+    }
+
+    /// How long a wait asleep was.
+    pub(crate) fn slept(&mut self, site: Option<Site>, time: Duration) {
+        self.of(site).slept(time);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
-    const BUDGET: Duration = Duration::from_micros(50);
+    const GET: Site = Site { handle: 7, op: "Queue.Get" };
+    const PUT: Site = Site { handle: 7, op: "Queue.Put" };
+    const OTHER_GET: Site = Site { handle: 8, op: "Queue.Get" };
 
-    /// Waits for one reply, and says how long it was polled for.
-    fn wait(busy_poll: &mut BusyPoll, reply: Duration) -> Duration {
-        let Some(budget) = busy_poll.begin(None) else { return Duration::ZERO };
-        busy_poll.learn(if reply <= budget { Polled::InTime } else { Polled::Nothing });
-        reply.min(budget)
+    fn polls(policies: &mut Policies, site: Option<Site>) -> bool {
+        matches!(policies.begin(site, None), Next::Poll(_))
     }
 
     #[test]
-    fn replies_in_time_are_always_polled_for() {
-        let mut busy_poll = BusyPoll::on(2, BUDGET);
-        for _ in 0..1000 {
-            assert_eq!(wait(&mut busy_poll, BUDGET), BUDGET);
+    fn what_is_learnt_of_one_wait_says_nothing_about_others() {
+        let mut policies = Policies::on(2, BusyPoll::Auto);
+        for site in [GET, PUT, OTHER_GET].map(Some) {
+            assert!(!polls(&mut policies, site), "no wait was short yet");
+        }
+        policies.slept(Some(PUT), Duration::from_micros(10));
+        assert!(polls(&mut policies, Some(PUT)));
+        assert!(!polls(&mut policies, Some(GET)) && !polls(&mut policies, Some(OTHER_GET)));
+        policies.learn(Some(PUT), Polled::Nothing);
+        assert!(!polls(&mut policies, Some(PUT)));
+        assert!(polls(&mut policies, None), "a call that waits for nobody");
+    }
+
+    #[test]
+    fn others_who_want_the_cpu_are_learnt_of_once_for_all_waits() {
+        for lost in [None, Some(GET)] {
+            let mut policies = Policies::on(2, BusyPoll::Auto);
+            for site in [GET, PUT].map(Some) {
+                policies.slept(site, Duration::ZERO);
+                assert!(polls(&mut policies, site));
+            }
+            policies.learn(lost, Polled::Taken { found: true, long: true });
+            assert!([None, Some(GET), Some(PUT), Some(OTHER_GET)].iter().all(|site| !polls(&mut policies, *site)));
+            for _ in 0..1024 {
+                polls(&mut policies, None);
+                policies.slept(Some(PUT), Duration::ZERO);
+            }
+            assert!(polls(&mut policies, None) && polls(&mut policies, Some(PUT)));
         }
     }
 
     #[test]
-    fn less_than_a_hundredth_of_the_time_is_polled_away_for_late_replies() {
-        for reply in [51, 60, 1000, 1_000_000].map(Duration::from_micros) {
-            let mut busy_poll = BusyPoll::on(2, BUDGET);
-            let polled: Duration = (0..100_000).map(|_| wait(&mut busy_poll, reply)).sum();
-            assert!(!polled.is_zero() && polled < reply * 100_000 / 100, "{polled:?} for replies after {reply:?}");
+    fn only_so_many_waits_are_remembered() {
+        let mut policies = Policies::on(2, BusyPoll::Auto);
+        for handle in 0..10 * MOST_SITES as u32 {
+            policies.slept(Some(Site { handle, ..GET }), Duration::ZERO);
+            assert!(policies.waits.len() <= MOST_SITES);
+            assert!(polls(&mut policies, Some(Site { handle, ..GET })), "the last is among them");
         }
-    }
-
-    #[test]
-    fn it_stops_at_once_when_replies_become_late_and_begins_again_when_they_do_not() {
-        let mut busy_poll = BusyPoll::on(2, BUDGET);
-        let late = (0..255).filter(|_| !wait(&mut busy_poll, BUDGET * 2).is_zero()).count();
-        assert_eq!(late, 8, "1 + 1, 1 + 2 and so on, up to 1 + 128");
-        // At the longest, the pauses pass that are now halved: 128 + 64 and so on, each with one that is polled for.
-        for _ in 0..300 {
-            wait(&mut busy_poll, BUDGET);
-        }
-        assert!((0..100).all(|_| !wait(&mut busy_poll, BUDGET).is_zero()));
-    }
-
-    #[test]
-    fn a_few_late_replies_do_not_stop_it() {
-        let mut busy_poll = BusyPoll::on(2, BUDGET);
-        let reply = |n: u32| if n % 4 == 3 { BUDGET * 100 } else { BUDGET / 2 };
-        let polled = (0..1000).filter(|n| !wait(&mut busy_poll, reply(*n)).is_zero()).count();
-        assert!(polled > 600, "{polled} of 1000");
-    }
-
-    #[test]
-    fn who_stopped_for_another_reason_learns_nothing() {
-        let mut busy_poll = BusyPoll::on(2, BUDGET);
-        for _ in 0..10 {
-            assert!(busy_poll.begin(None).is_some());
-            busy_poll.learn(Polled::Interrupted);
-        }
-    }
-
-    #[test]
-    fn one_cpu_no_budget_or_no_time_means_never() {
-        assert_eq!(BusyPoll::on(1, BUDGET).begin(None), None);
-        assert_eq!(BusyPoll::on(2, Duration::ZERO).begin(None), None);
-        assert_eq!(BusyPoll::on(2, BUDGET).begin(Some(Duration::ZERO)), None);
-        assert_eq!(BusyPoll::on(2, BUDGET).begin(Some(BUDGET / 2)), Some(BUDGET / 2));
-        assert_eq!(BusyPoll::on(2, BUDGET).begin(Some(BUDGET * 2)), Some(BUDGET));
-        assert_eq!(BusyPoll::on(2, Duration::MAX).begin(None), Some(LONGEST));
-    }
-
-    /// Polls with a clock that goes on by `step` with every look, and gives what `look` says at that time.
-    fn poll_with(step: Duration, look: impl Fn(Duration) -> Look) -> (Polled, u32) {
-        let (begin, looks) = (Instant::now(), Cell::new(0));
-        let polled = poll(
-            BUDGET,
-            || begin + step * looks.get(),
-            || {
-                looks.set(looks.get() + 1);
-                look(step * looks.get())
-            },
-        );
-        (polled, looks.get())
-    }
-
-    #[test]
-    fn it_looks_until_the_budget_is_used_up() {
-        let step = BUDGET / 10;
-        assert_eq!(poll_with(step, |_| Look::Nothing), (Polled::Nothing, 11));
-        assert_eq!(poll_with(step, |_| Look::Found), (Polled::InTime, 1));
-        assert_eq!(poll_with(step, |now| if now < BUDGET { Look::Nothing } else { Look::Found }), (Polled::InTime, 10));
-        assert_eq!(
-            poll_with(step, |now| if now < BUDGET { Look::Nothing } else { Look::Stop }),
-            (Polled::Interrupted, 10)
-        );
-    }
-
-    #[test]
-    fn what_is_found_after_others_had_the_cpu_for_long_is_late() {
-        assert_eq!(poll_with(BUDGET * 20, |_| Look::Found), (Polled::Late, 1));
-        let mut busy_poll = BusyPoll::on(2, BUDGET);
-        assert!(busy_poll.begin(None).is_some());
-        busy_poll.learn(Polled::Late);
-        let asleep = (0..1000).take_while(|_| busy_poll.begin(None).is_none()).count();
-        assert_eq!(asleep, LONGEST_PAUSE as usize);
     }
 }

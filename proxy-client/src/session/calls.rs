@@ -15,6 +15,7 @@ use holdfast_proto::{
 };
 use prost::Message;
 
+use super::busy_poll::Site;
 use super::by_number::ByNumber;
 use super::{After, End, Reply};
 use crate::error::{Error, Result};
@@ -65,6 +66,8 @@ pub(super) struct Calls {
     opening: HashSet<u64>,
     /// What the session has to say for itself, in this order.
     own: VecDeque<Own>,
+    /// Something of it does not wait for the next call.
+    own_is_due: bool,
     /// The earliest deadline that a pending call may have.
     deadline: Option<Instant>,
     /// The first call whose time may not have begun: those before were there when the driver last looked.
@@ -83,7 +86,10 @@ pub(super) struct Calls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     Not,
+    /// When the session has said all else that it has to say.
     Wanted,
+    /// At once.
+    Hurried,
     Said,
 }
 
@@ -293,6 +299,7 @@ impl Calls {
             last_ticket: 0,
             opening: HashSet::new(),
             own: VecDeque::new(),
+            own_is_due: false,
             deadline: None,
             timeless: 1,
             deadline_is_new: false,
@@ -331,7 +338,9 @@ impl Calls {
             // What was dropped before this call is given back before it, so that it has the room that this made.
             self.put_own();
         }
-        if may_wait && self.waiting >= self.waiting_max {
+        // One that leaves may have taken their room for what it gives back.
+        let all = self.in_flight_max.saturating_add(self.waiting_max);
+        if may_wait && (self.waiting >= self.waiting_max || self.in_flight >= all) {
             return Err(NotAsked::Error(too_many_wait(self.waiting_max)));
         }
         if !self.has_room(may_wait) {
@@ -589,7 +598,17 @@ impl Calls {
 
     /// Whether a driver has something to send.
     pub(super) fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || !self.own.is_empty() || self.leaving == Leaving::Wanted
+        !self.outbox.is_empty() || !self.own.is_empty() || self.is_about_to_leave()
+    }
+
+    fn is_about_to_leave(&self) -> bool {
+        matches!(self.leaving, Leaving::Wanted | Leaving::Hurried)
+    }
+
+    /// Whether what has just come made room for something that is due, and for which nobody asks again.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        (self.own_is_due && self.has_room_for_own()) || (self.own.is_empty() && self.is_about_to_leave())
     }
 
     /// Whether the driver must be woken to learn what there is to do, which the caller then does: of the many who ask before
@@ -633,7 +652,8 @@ impl Calls {
     /// Moves what is to be sent into `out`.
     pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
         self.put_own();
-        if self.leaving == Leaving::Wanted {
+        // The end of the session would come before what is left.
+        if self.leaving == Leaving::Hurried || (self.leaving == Leaving::Wanted && self.own.is_empty()) {
             let goodbye = client_frame::Frame::Goodbye(Goodbye::default());
             frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame: Some(goodbye) });
             self.leaving = Leaving::Said;
@@ -652,7 +672,7 @@ impl Calls {
 
     /// Writes the calls that the session makes for itself, as far as calls may be made.
     fn put_own(&mut self) {
-        while self.in_flight - self.waiting < self.in_flight_max
+        while self.has_room_for_own()
             && let Some(own) = self.own.pop_front()
         {
             match own {
@@ -676,6 +696,13 @@ impl Calls {
                 }
             }
         }
+        self.own_is_due &= !self.own.is_empty();
+    }
+
+    /// Whether the session may make a call for itself. One that leaves has no more calls that wait, and takes their room too.
+    fn has_room_for_own(&self) -> bool {
+        self.in_flight - self.waiting < self.in_flight_max
+            || (self.leaving != Leaving::Not && self.in_flight - self.in_flight_max < self.waiting_max)
     }
 
     fn put<R: Request>(&mut self, handle: u32, request: &R) {
@@ -685,6 +712,7 @@ impl Calls {
 
     fn push_own(&mut self, own: Own) {
         if self.end.is_none() && self.leaving != Leaving::Said {
+            self.own_is_due |= !matches!(own, Own::Acknowledge { .. });
             self.own.push_back(own);
         }
     }
@@ -702,13 +730,26 @@ impl Calls {
         self.push_own(Own::Cast { handle, op: R::OP, request: request.encode_to_vec() });
     }
 
-    /// The client ends the session. What was asked before is still answered.
+    /// The client ends the session. What was asked before is still answered, and what is to be given back is given back before.
     pub(super) fn say_goodbye(&mut self) {
         if self.leaving == Leaving::Not {
             self.leaving = Leaving::Wanted;
             // The end of the session gives every handle back.
             self.own.retain(|own| !matches!(own, Own::Close(_)));
+            self.own_is_due = !self.own.is_empty();
         }
+    }
+
+    /// The client ends the session at once: nobody is left who could wait until there is room for what is to be given back.
+    pub(super) fn hurry(&mut self) {
+        if self.leaving == Leaving::Wanted {
+            self.leaving = Leaving::Hurried;
+        }
+    }
+
+    /// Whether goodbye waits for other things to be said.
+    pub(super) fn has_more_to_say(&self) -> bool {
+        self.end.is_none() && self.is_about_to_leave()
     }
 
     /// Whether the one call in flight may be moved by its own task: nothing else is to be sent, nobody waits for a deadline
@@ -716,6 +757,14 @@ impl Calls {
     pub(super) fn is_alone(&self, may_wait: bool) -> bool {
         let in_flight = if may_wait { self.in_flight.saturating_sub(self.unattended) } else { self.attended() };
         in_flight == 1 && self.crowd == 0 && !self.deadline_is_new && self.own.is_empty()
+    }
+
+    /// What a call waits for that waits for others and has no answer yet.
+    pub(super) fn site(&mut self, asked: Asked) -> Option<Site> {
+        match self.pending.get_mut(asked.0) {
+            Some(Pending::Waiting { op, waits: handle, .. }) if *handle != 0 => Some(Site { handle: *handle, op }),
+            _ => None,
+        }
     }
 
     /// The task that waits for this call is awake, and need not be woken for it.
@@ -906,6 +955,40 @@ mod tests {
 
         assert!(calls.resend(BytesMut::new(), 2).is_err(), "nobody could send what is missing");
         assert!(calls.resend(sent, 6).is_err(), "nobody has made so many calls");
+    }
+
+    #[test]
+    fn goodbye_comes_after_all_that_is_given_back() {
+        let welcome = Welcome { calls_in_flight: 2, waiting_calls: 1, frame_bytes: 1 << 20, ..Welcome::default() };
+        let mut calls = Calls::new(&welcome);
+        for _ in 0..5 {
+            calls.cast(1, &DictLenRequest {});
+        }
+        calls.say_goodbye();
+        let said = |calls: &mut Calls| {
+            let mut out = BytesMut::new();
+            calls.take_output(&mut out, &mut Vec::new());
+            let mut deframer = Deframer::new(1000);
+            deframer.push(out.freeze());
+            let mut said = Vec::new();
+            while let Some(message) = deframer.next().expect("frames") {
+                said.push(match frame::read_client(message).expect("a frame").frame {
+                    Some(ClientSays::Call(call)) => call.sequence,
+                    Some(ClientSays::Goodbye(_)) => 0,
+                    other => panic!("{other:?}"),
+                });
+            }
+            said
+        };
+        let refused = || Err(Refusal::new(Reason::NotHeld, ""));
+        assert_eq!(said(&mut calls), [1, 2, 3], "also where calls would stand that wait");
+        assert!(!calls.is_due() && calls.has_more_to_say());
+        calls.answer(1, refused(), &mut Vec::new()).expect("it was asked");
+        assert!(calls.is_due(), "nobody else would ask whether there is room");
+        assert_eq!(said(&mut calls), [4]);
+        calls.hurry();
+        assert_eq!(said(&mut calls), [0], "nobody waits for the rest");
+        assert!(!calls.has_more_to_say());
     }
 
     #[test]

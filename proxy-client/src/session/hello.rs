@@ -26,6 +26,7 @@ use super::tls::MaybeTls;
 use super::wire::Wire;
 use super::{Peer, Target};
 use crate::error::{ConnectError, cause_of};
+use crate::process;
 
 /// The largest message of the handshake, and of the frame that says Welcome.
 const HANDSHAKE_BYTES: usize = 64 << 10;
@@ -79,10 +80,15 @@ where
     let peer = Arc::new(Peer {
         address: target.address.clone(),
         incarnation,
+        authkey: target.authkey.clone(),
         is_own: target.is_own,
+        frame_bytes: welcome.frame_bytes as usize,
+        name: target.name.clone(),
+        host: target.host.clone(),
         #[cfg(feature = "testing")]
         session: welcome.session.clone(),
     });
+    process::note_session(&peer);
     Ok(Begin { wire, calls: Calls::new(&welcome), peer, resumption })
 }
 

@@ -17,14 +17,15 @@ use futures_util::task::AtomicWaker;
 use holdfast_proto::Resume;
 use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
-use holdfast_stream::SelfWake;
+use holdfast_stream::{Look, Next as BeforeSleep, SelfWake, poll as poll_until};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Sleep, sleep, sleep_until, timeout, timeout_at};
 
-use super::busy_poll::{self, BusyPoll, Look};
+use super::busy_poll::{Policies, Site};
 use super::calls::{Asked, Calls, NotAsked, Outcome, Patience, Ticket};
 use super::hello::{self, Begin};
 use super::renewal::{Renewable, Renewal};
@@ -47,6 +48,35 @@ impl Mode for Async {
     type Output<E: Exchange> = Call<E>;
     type Renewing<E: Renewable<Self>> = ManagerCall<E>;
     type Attempt = renewal::Attempt;
+    type Place = Handle;
+
+    const IS_ASYNC: bool = true;
+
+    fn place() -> Handle {
+        Handle::current()
+    }
+
+    fn block<E: Exchange>(
+        place: &Handle,
+        session: &Arc<Session>,
+        timeout: Option<Duration>,
+        exchange: E,
+    ) -> Result<E::Value> {
+        place.block_on(Self::run(session, timeout, exchange))
+    }
+
+    fn detach<E: Exchange<Value = ()> + Send + 'static>(
+        session: &Arc<Session>,
+        exchange: E,
+        failed: impl FnOnce(Error) + Send + 'static,
+    ) {
+        let call = Self::run(session, None, exchange);
+        tokio::spawn(async move {
+            if let Err(error) = call.await {
+                failed(error);
+            }
+        });
+    }
 
     fn actor() -> u64 {
         // The number of a task is not told but as text, which has nothing else in it. Above those of threads.
@@ -55,7 +85,15 @@ impl Mode for Async {
     }
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Call<E> {
-        Call { session: session.clone(), exchange, timeout, state: State::New, leads: None, has_polled: false }
+        Call {
+            session: session.clone(),
+            exchange,
+            timeout,
+            state: State::New,
+            leads: None,
+            has_polled: false,
+            asleep: None,
+        }
     }
 
     fn run_renewing<E: Renewable<Self>>(
@@ -132,7 +170,7 @@ impl Session {
             wire: Mutex::new(wire),
             calls: Mutex::new(calls),
             lookout,
-            polling: Mutex::new(Polling::new(BusyPoll::new(target.busy_poll))),
+            polling: Mutex::new(Polling::new(Policies::new(target.busy_poll))),
             wakes,
             driver: kick.clone().into(),
             resumption,
@@ -232,6 +270,15 @@ pub struct Call<E> {
     leads: Option<Leader>,
     /// Whether it has polled the socket for its reply, or need not.
     has_polled: bool,
+    /// It waits asleep, and it is to be learnt for how long.
+    asleep: Option<Box<Asleep>>,
+}
+
+/// A wait whose time may be short enough to be polled for.
+#[derive(Debug)]
+struct Asleep {
+    since: Instant,
+    site: Option<Site>,
 }
 
 /// It is moved around with every call, so what is rare is apart.
@@ -371,20 +418,24 @@ impl<E: Exchange> Call<E> {
         let shared = &self.session.shared;
         shared.pump_once(shared.wire.lock(), cx);
         if !self.has_polled {
-            let outcome = shared.calls.lock().outcome(asked, None);
+            let may_wait = self.exchange.may_wait();
+            let mut calls = shared.calls.lock();
+            let outcome = calls.outcome(asked, None);
             if !matches!(outcome, Outcome::Waiting) {
                 return outcome;
             }
-            let may_wait = self.exchange.may_wait();
-            let next = shared.polling.lock().next(may_wait);
+            let site = if may_wait { calls.site(asked) } else { None };
+            drop(calls);
+            let next = shared.polling.lock().next(site);
             self.has_polled = !matches!(next, Next::Turn);
             match next {
                 Next::Poll(budget) => {
-                    if shared.poll_socket(budget, may_wait) {
+                    if shared.poll_socket(budget, may_wait, site) {
                         shared.pump_once(shared.wire.lock(), cx);
                     }
                 }
                 Next::Turn => cx.waker().wake_by_ref(),
+                Next::SleepAndTell => self.asleep = Some(Box::new(Asleep { since: Instant::now(), site })),
                 Next::Sleep => {}
             }
         }
@@ -395,6 +446,9 @@ impl<E: Exchange> Call<E> {
         let outcome = self.outcome(asked, cx);
         if matches!(outcome, Outcome::Waiting) {
             return Poll::Pending;
+        }
+        if let Some(asleep) = self.asleep.take() {
+            self.session.shared.polling.lock().policies.slept(asleep.site, asleep.since.elapsed());
         }
         (self.state, self.has_polled) = (State::New, false);
         Poll::Ready(match outcome {
@@ -487,8 +541,8 @@ impl<E> Drop for Call<E> {
 impl Shared {
     /// Whether something can be read within the budget. A call that is not alone any more, or whose reply the driver took,
     /// does not wait for it.
-    fn poll_socket(&self, budget: Duration, may_wait: bool) -> bool {
-        let polled = busy_poll::poll(budget, Instant::now, || {
+    fn poll_socket(&self, budget: Duration, may_wait: bool, site: Option<Site>) -> bool {
+        let polled = poll_until(budget, Instant::now, || {
             if self.lookout.lock().look() {
                 Look::Found
             } else if Leader::is_only_one() && self.calls.lock().is_alone(may_wait) {
@@ -497,7 +551,7 @@ impl Shared {
                 Look::Stop
             }
         });
-        self.polling.lock().of(may_wait).learn(polled);
+        self.polling.lock().policies.learn(site, polled);
         polled.has_found()
     }
 
@@ -554,17 +608,17 @@ impl Shared {
 /// A call that moves the wire of its session itself. They are counted over all sessions of the process: while one polls the
 /// others would wait for its thread, and their replies could not be read at once.
 #[derive(Debug)]
-struct Leader(());
+pub(crate) struct Leader(());
 
 static LEADERS: AtomicUsize = AtomicUsize::new(0);
 
 impl Leader {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         LEADERS.fetch_add(1, Ordering::Relaxed);
         Self(())
     }
 
-    fn is_only_one() -> bool {
+    pub(crate) fn is_only_one() -> bool {
         LEADERS.load(Ordering::Relaxed) == 1
     }
 }
@@ -580,47 +634,43 @@ const CALLS_PER_TURN: u8 = 8;
 
 /// Polling from tasks, which hold up the other tasks of their thread.
 #[derive(Debug)]
-struct Polling {
-    busy_poll: BusyPoll,
-    /// For calls that may wait: what is learnt of them says nothing about others.
-    of_waits: BusyPoll,
+pub(crate) struct Polling {
+    pub(crate) policies: Policies,
     /// How many calls have polled since one of them gave way.
     in_a_row: u8,
 }
 
 /// What a call does until its reply comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     Poll(Duration),
     /// Lets other tasks run, and then asks again.
     Turn,
+    /// It is to be told for how long.
+    SleepAndTell,
     Sleep,
 }
 
 impl Polling {
-    fn new(busy_poll: BusyPoll) -> Self {
-        Self { of_waits: busy_poll.clone(), busy_poll, in_a_row: 0 }
+    pub(crate) fn new(policies: Policies) -> Self {
+        Self { policies, in_a_row: 0 }
     }
 
-    fn of(&mut self, may_wait: bool) -> &mut BusyPoll {
-        if may_wait { &mut self.of_waits } else { &mut self.busy_poll }
-    }
-
-    fn next(&mut self, may_wait: bool) -> Next {
+    pub(crate) fn next(&mut self, site: Option<Site>) -> Next {
         if self.in_a_row == CALLS_PER_TURN {
             self.in_a_row = 0;
             return Next::Turn;
         }
         // A task that tokio has had enough of could not send its call.
         let may = Leader::is_only_one() && has_budget_remaining();
-        match may.then(|| self.of(may_wait).begin(None)).flatten() {
-            Some(budget) => {
+        match if may { self.policies.begin(site, None) } else { BeforeSleep::Sleep } {
+            BeforeSleep::Poll(budget) => {
                 self.in_a_row += 1;
                 Next::Poll(budget)
             }
-            None => {
+            next => {
                 self.in_a_row = 0;
-                Next::Sleep
+                if next == BeforeSleep::SleepAndTell { Next::SleepAndTell } else { Next::Sleep }
             }
         }
     }
@@ -782,7 +832,11 @@ impl Drop for Driver {
         if !is_over {
             // A program whose `main` has returned, while other tasks had proxies: what it has taken is its own, and the session
             // is closed and not lost. tokio still moves sockets when it drops the tasks of a runtime.
-            self.shared.calls.lock().say_goodbye();
+            {
+                let mut calls = self.shared.calls.lock();
+                calls.say_goodbye();
+                calls.hurry();
+            }
             self.shared.flush();
         }
         // Without effect if the session is over already.
@@ -797,23 +851,25 @@ impl Drop for Driver {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_stream::{BusyPoll, Polled};
+
     use super::*;
 
     #[test]
     fn calls_that_poll_give_way_to_others() {
         let budget = Duration::from_micros(50);
         let _leader = Leader::new();
-        let mut polling = Polling::new(BusyPoll::on(2, budget));
+        let mut polling = Polling::new(Policies::on(2, BusyPoll::For(budget)));
         for _ in 0..3 {
             for _ in 0..CALLS_PER_TURN {
-                assert_eq!(polling.next(false), Next::Poll(budget));
-                polling.of(false).learn(busy_poll::Polled::InTime);
+                assert_eq!(polling.next(None), Next::Poll(budget));
+                polling.policies.learn(None, Polled::InTime);
             }
-            assert_eq!(polling.next(false), Next::Turn);
+            assert_eq!(polling.next(None), Next::Turn);
         }
         let other = Leader::new();
-        assert_eq!(polling.next(false), Next::Sleep, "nobody polls while somebody else waits");
+        assert_eq!(polling.next(None), Next::Sleep, "nobody polls while somebody else waits");
         drop(other);
-        assert_eq!(polling.next(false), Next::Poll(budget));
+        assert_eq!(polling.next(None), Next::Poll(budget));
     }
 }

@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use holdfast_proto::Resume;
 use holdfast_proto::ops::Request;
 use holdfast_proto::place::Address;
+use holdfast_stream::{Look, Next as BeforeSleep, Polled, poll as poll_until};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::busy_poll::{self, BusyPoll, Look, Polled};
+use super::busy_poll::{Policies, Site};
 use super::calls::{Calls, NotAsked, Outcome, Patience, Ticket, Writer};
 use super::hello::{self, Begin};
 use super::pipe::{Pipe, PipeIo};
@@ -39,6 +40,9 @@ use crate::owner::Owner;
 
 /// What is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
+
+/// How long a session that is dropped waits for the manager to take what is to be given back, if that is very much.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The system takes no receive timeout of 0.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -55,9 +59,42 @@ impl Mode for Blocking {
     type Output<E: Exchange> = Result<E::Value>;
     type Renewing<E: Renewable<Self>> = Result<E::Value>;
     type Attempt = renewal::Attempt;
+    type Place = ();
+
+    const IS_ASYNC: bool = false;
 
     fn actor() -> u64 {
         super::this_thread()
+    }
+
+    fn place() {}
+
+    fn block<E: Exchange>((): &(), session: &Arc<Session>, timeout: Option<Duration>, exchange: E) -> Result<E::Value> {
+        Self::run(session, timeout, exchange)
+    }
+
+    fn detach<E: Exchange<Value = ()> + Send + 'static>(
+        session: &Arc<Session>,
+        exchange: E,
+        failed: impl FnOnce(Error) + Send + 'static,
+    ) {
+        let session = session.clone();
+        let failed = Arc::new(Mutex::new(Some(failed)));
+        let tell = move |error| {
+            let failed = failed.lock().take();
+            if let Some(failed) = failed {
+                failed(error);
+            }
+        };
+        let told = tell.clone();
+        let run = move || {
+            if let Err(error) = Self::run(&session, None, exchange) {
+                told(error);
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("holdfast-pool".to_owned()).spawn(run) {
+            tell(Error::Thread { cause: error.to_string().into() });
+        }
     }
 
     fn run<E: Exchange>(session: &Arc<Session>, timeout: Option<Duration>, mut exchange: E) -> Result<E::Value> {
@@ -103,9 +140,7 @@ struct Driven {
     /// The socket's receive timeout.
     receive_timeout: Option<Duration>,
     /// Whether the thread that reads polls before it sleeps.
-    busy_poll: BusyPoll,
-    /// The same for one that waits for what others do.
-    busy_poll_of_waits: BusyPoll,
+    busy_poll: Policies,
     /// To wake, kept for its memory.
     woken: Vec<Waker>,
 }
@@ -152,9 +187,8 @@ impl Session {
         let pipe = Arc::new(Pipe::new(socket));
         let Begin { wire, calls, peer, resumption } =
             block_on(&pipe, deadline, hello::open(PipeIo::new(pipe.clone()), target)).ok_or_else(late)??;
-        let (buffer, busy_poll) = (vec![0; READ_BYTES], BusyPoll::new(target.busy_poll));
-        let busy_poll_of_waits = busy_poll.clone();
-        let driven = Driven { wire, buffer, receive_timeout: None, busy_poll, busy_poll_of_waits, woken: Vec::new() };
+        let (buffer, busy_poll) = (vec![0; READ_BYTES], Policies::new(target.busy_poll));
+        let driven = Driven { wire, buffer, receive_timeout: None, busy_poll, woken: Vec::new() };
         let (wire, calls, reading) = (Mutex::new(driven), Mutex::new(calls), AtomicBool::new(false));
         let pipe = RwLock::new(pipe);
         let session = Self { wire, calls, pipe, resumption, reading, peer, owner: Owner::this() };
@@ -165,15 +199,15 @@ impl Session {
     /// Makes one call and waits for its reply.
     fn call<E: Exchange>(&self, timeout: Option<Duration>, exchange: &mut E) -> Result<Step<E::Value>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let may_wait = exchange.may_wait();
         let asked = WAKER.with(|waker| self.ask(deadline, timeout, waker, exchange));
         if asked.is_err() {
             self.pass_on();
         }
         let asked = asked?;
+        let site = if exchange.may_wait() { self.calls.lock().site(asked) } else { None };
         self.pump();
         let outcome = WAKER.with(|waker| {
-            self.wait(deadline, may_wait, || match self.calls.lock().outcome(asked, Some(waker)) {
+            self.wait(deadline, site, || match self.calls.lock().outcome(asked, Some(waker)) {
                 Outcome::Waiting => None,
                 outcome => Some(outcome),
             })
@@ -205,7 +239,7 @@ impl Session {
     ) -> Result<super::Asked> {
         let mut ticket: Option<Ticket> = None;
         let may_wait = exchange.may_wait();
-        let asked = self.wait(deadline, may_wait, || {
+        let asked = self.wait(deadline, None, || {
             let patience = Patience::until(deadline);
             let mut kept = Vec::new();
             let write = |writer: Writer<'_>| exchange.ask(Asking(writer));
@@ -233,7 +267,7 @@ impl Session {
     }
 
     /// Waits until `look` finds something: reads for all who wait, or is woken by the thread that does.
-    fn wait<T>(&self, deadline: Option<Instant>, may_wait: bool, mut look: impl FnMut() -> Option<T>) -> T {
+    fn wait<T>(&self, deadline: Option<Instant>, site: Option<Site>, mut look: impl FnMut() -> Option<T>) -> T {
         loop {
             if let Some(found) = look() {
                 return found;
@@ -245,7 +279,7 @@ impl Session {
                 continue;
             }
             if !self.reading.swap(true, Ordering::AcqRel) {
-                self.read(left, may_wait);
+                self.read(left, site);
             } else if let Some(full) = self.full_pipe() {
                 // The thread that reads waits for what comes; somebody must wait for room to write.
                 wait_for(&full, PollFlags::OUT, left);
@@ -260,7 +294,7 @@ impl Session {
     }
 
     /// Reads once, for all who wait. This thread has set `reading`.
-    fn read(&self, left: Option<Duration>, may_wait: bool) {
+    fn read(&self, left: Option<Duration>, site: Option<Site>) {
         let mut driven = self.wire.lock();
         if driven.wire.lost.is_some() {
             return self.resume(driven, left);
@@ -274,20 +308,40 @@ impl Session {
             receive(&pipe, &mut buffer, RecvFlags::DONTWAIT);
         } else {
             driven.set_receive_timeout(&pipe, left);
-            let budget = driven.busy_poll(may_wait).begin(left);
+            let next = driven.busy_poll.begin(site, left);
             drop(driven);
-            let polled = budget.map(|budget| poll_socket(&pipe, &mut buffer, budget));
-            if !polled.is_some_and(Polled::has_found) {
-                receive(&pipe, &mut buffer, RecvFlags::empty());
-            }
-            driven = self.wire.lock();
-            if let Some(polled) = polled {
-                driven.busy_poll(may_wait).learn(polled);
-            }
+            driven = self.receive(next, site, &pipe, &mut buffer);
         }
         driven.buffer = buffer;
         self.reading.store(false, Ordering::Release);
         self.pump_locked(driven);
+    }
+
+    /// Reads what comes next, polling or asleep, and learns from it.
+    fn receive(&self, next: BeforeSleep, site: Option<Site>, pipe: &Pipe, buffer: &mut [u8]) -> MutexGuard<'_, Driven> {
+        match next {
+            BeforeSleep::Poll(budget) => {
+                let polled = poll_socket(pipe, buffer, budget);
+                if !polled.has_found() {
+                    receive(pipe, buffer, RecvFlags::empty());
+                }
+                let mut driven = self.wire.lock();
+                driven.busy_poll.learn(site, polled);
+                driven
+            }
+            BeforeSleep::SleepAndTell => {
+                let since = Instant::now();
+                receive(pipe, buffer, RecvFlags::empty());
+                let slept = since.elapsed();
+                let mut driven = self.wire.lock();
+                driven.busy_poll.slept(site, slept);
+                driven
+            }
+            BeforeSleep::Sleep => {
+                receive(pipe, buffer, RecvFlags::empty());
+                self.wire.lock()
+            }
+        }
     }
 
     /// The socket, if something waits for room in it.
@@ -398,7 +452,7 @@ impl Session {
             if self.reading.swap(true, Ordering::AcqRel) {
                 thread::park_timeout(left.min(TOLERANCE));
             } else {
-                self.read(Some(left.max(SHORTEST)), false);
+                self.read(Some(left.max(SHORTEST)), None);
             }
         }
         self.pass_on();
@@ -446,14 +500,16 @@ impl Drop for Session {
         }
         self.calls.lock().say_goodbye();
         self.pump();
+        if self.calls.lock().has_more_to_say() {
+            // More is to be given back than may be in flight at once.
+            self.close(LAST_WORDS);
+            self.calls.lock().hurry();
+            self.pump();
+        }
     }
 }
 
 impl Driven {
-    fn busy_poll(&mut self, may_wait: bool) -> &mut BusyPoll {
-        if may_wait { &mut self.busy_poll_of_waits } else { &mut self.busy_poll }
-    }
-
     fn set_receive_timeout(&mut self, pipe: &Pipe, left: Option<Duration>) {
         let fits = match (self.receive_timeout, left) {
             (None, None) => true,
@@ -499,7 +555,7 @@ fn receive(pipe: &Pipe, buffer: &mut [u8], flags: RecvFlags) -> bool {
 
 /// Reads what comes within the budget, without leaving the CPU.
 fn poll_socket(pipe: &Pipe, buffer: &mut [u8], budget: Duration) -> Polled {
-    busy_poll::poll(budget, Instant::now, || match receive(pipe, buffer, RecvFlags::DONTWAIT) {
+    poll_until(budget, Instant::now, || match receive(pipe, buffer, RecvFlags::DONTWAIT) {
         true => Look::Found,
         false => Look::Nothing,
     })

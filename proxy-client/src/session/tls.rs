@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::Target;
 use crate::error::ConnectError;
-use crate::owner::Owner;
+use crate::owner::{FORKED, Owner};
 
 /// Every manager's own certificate is valid for this name. It is of no use where a host has no name.
 const NAME: &str = "manager.internal";
@@ -137,9 +137,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Tls<Io> {
     /// What is written through. A fork may not: it would use the keys of its parent a second time.
     fn writer(&mut self) -> io::Result<Pin<&mut TlsStream<Io>>> {
         if self.owner.is_elsewhere() {
-            return Err(io::Error::other(
-                "this process is a fork of the one that opened it: open a session of its own",
-            ));
+            return Err(io::Error::other(FORKED));
         }
         Ok(Pin::new(&mut self.stream))
     }

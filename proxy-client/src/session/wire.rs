@@ -18,6 +18,7 @@ use super::calls::Calls;
 use super::resume::Lost;
 use super::{End, Reply};
 use crate::error::cause_of;
+use crate::owner::{FORKED, Owner};
 
 /// How often the wire is moved for what moving it brought about, before others get their turn.
 const ROUNDS: usize = 4;
@@ -37,8 +38,11 @@ pub(super) struct Wire<Io> {
     pub(super) lost: Option<Lost>,
     /// Nothing has been read from the stream, so it wakes nobody yet.
     is_new: bool,
+    /// What came made room for something that is to be sent.
+    is_due: bool,
     /// What the manager said before it stopped.
     goodbye: Option<String>,
+    owner: Owner,
     /// The connection ends when nobody can open a stream on it any more.
     _sender: SendRequest<Bytes>,
 }
@@ -52,8 +56,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         deframer: Deframer,
     ) -> Self {
         let (wakes, outbox) = (SelfWake::default(), Outbox::default());
-        let (is_new, goodbye, lost) = (true, None, None);
-        Self { connection, send, recv, deframer, wakes, outbox, lost, is_new, goodbye, _sender: sender }
+        let (is_new, is_due, goodbye, lost) = (true, false, None, None);
+        let owner = Owner::this();
+        Self { connection, send, recv, deframer, wakes, outbox, lost, is_new, is_due, goodbye, owner, _sender: sender }
     }
 
     /// Sends what is to be sent and takes what has come, as far as the socket allows; `cx` is woken when it allows more.
@@ -62,7 +67,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
     pub(super) fn pump(&mut self, cx: &Context<'_>, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<bool, End> {
         let _scope = self.wakes.scope(cx);
         for _ in 0..ROUNDS {
-            self.send(calls, woken);
+            self.send(calls, woken)?;
             // What sending raised is done by the poll that follows.
             self.wakes.take(Side::Connection);
             let over =
@@ -75,7 +80,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
             if let Poll::Ready(result) = over {
                 return Err(self.ended(result.err()));
             }
-            let room = came && !self.outbox.is_empty();
+            let room = (came && !self.outbox.is_empty()) || mem::take(&mut self.is_due);
             if !self.wakes.take(Side::Connection) && !self.wakes.take(Side::Stream) && !room {
                 return Ok(false);
             }
@@ -83,11 +88,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         Ok(true)
     }
 
-    fn send(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) {
+    fn send(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
         // While what was taken before cannot leave, callers are slowed instead of this growing.
         if self.outbox.is_empty() {
             let mut calls = calls.lock();
             if calls.has_output() {
+                // Calls that leave together share the question, which is one to the system.
+                if self.owner.is_elsewhere() {
+                    return Err(End::new(FORKED));
+                }
                 calls.take_output(self.outbox.frames(), woken);
                 self.outbox.mark(calls.last_sequence());
             }
@@ -97,6 +106,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         if let Poll::Ready(Ok(())) = self.outbox.poll_flush(&mut cx, &mut self.send) {
             self.outbox.shrink();
         }
+        Ok(())
     }
 
     fn receive(&mut self, calls: &Mutex<Calls>, woken: &mut Vec<Waker>) -> Result<(), End> {
@@ -142,6 +152,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
                 FromServer::Welcome(_) => return Err(End::new("the manager said Welcome twice")),
             }
         }
+        self.is_due |= calls.is_due();
         // Calls come in their order: whoever answers one has all before it.
         self.outbox.forget(last);
         Ok(())

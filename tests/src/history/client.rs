@@ -141,7 +141,9 @@ impl Client {
                         held.push(next);
                     }
                     if let Some(granted) = Held::of(&named, &op, &told.response) {
-                        last_fence = granted.fence;
+                        if granted.fence != 0 {
+                            last_fence = granted.fence;
+                        }
                         held.push(granted);
                     }
                 }

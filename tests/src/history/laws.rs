@@ -6,8 +6,9 @@ use holdfast_manager::history::{Given, Input, Sort};
 use holdfast_objects::CallId;
 use holdfast_objects::catalog::AnyOp;
 use holdfast_proto::{
-    Datum, LockAcquireResponse, LockReleaseResponse, LockWaitResponse, QueueGetResponse, RwlockAcquireReadResponse,
-    RwlockAcquireWriteResponse, SemaphoreAcquireResponse, lock, queue, rwlock, semaphore,
+    Datum, LockAcquireResponse, LockReleaseResponse, LockWaitResponse, PoolTakeResponse, QueueGetResponse,
+    RwlockAcquireReadResponse, RwlockAcquireWriteResponse, SemaphoreAcquireResponse, lock, pool, queue, rwlock,
+    semaphore,
 };
 use prost::Message;
 
@@ -73,6 +74,10 @@ impl Laws {
             AnyOp::Semaphore(semaphore::Op::Acquire(_)) => {
                 let SemaphoreAcquireResponse { acquired, fence, .. } = read(given)?;
                 return if acquired { self.granted(fence, index) } else { Ok(()) };
+            }
+            AnyOp::Pool(pool::Op::Take(_)) => {
+                let PoolTakeResponse { tasks, fence, .. } = read(given)?;
+                return if tasks.is_empty() { Ok(()) } else { self.granted(fence, index) };
             }
             AnyOp::Queue(queue::Op::Get(_)) => return self.delivered(&read(given)?),
             _ => {}

@@ -4,9 +4,11 @@ use holdfast_objects::catalog::AnyOp;
 use holdfast_objects::testing::Source;
 use holdfast_proto::{
     Datum, LockAcquireRequest, LockAcquireResponse, LockNotifyRequest, LockReleaseRequest, LockWaitRequest,
-    LockWaitResponse, QueueGetResponse, QueueNackRequest, QueueTaskDoneRequest, RwlockAcquireReadResponse,
-    RwlockAcquireWriteResponse, RwlockDowngradeRequest, RwlockReleaseReadRequest, RwlockReleaseWriteRequest,
-    SemaphoreAcquireResponse, SemaphoreReleaseRequest, barrier, event, latch, lock, queue, rwlock, semaphore,
+    LockWaitResponse, PoolCollectRequest, PoolDone, PoolFinishRequest, PoolJoinResponse, PoolOutcome,
+    PoolSubmitResponse, PoolTakeRequest, PoolTakeResponse, QueueGetResponse, QueueNackRequest, QueueTaskDoneRequest,
+    RwlockAcquireReadResponse, RwlockAcquireWriteResponse, RwlockDowngradeRequest, RwlockReleaseReadRequest,
+    RwlockReleaseWriteRequest, SemaphoreAcquireResponse, SemaphoreReleaseRequest, barrier, event, latch, lock, pool,
+    queue, rwlock, semaphore,
 };
 use prost::Message;
 
@@ -39,6 +41,9 @@ pub(super) fn may_wait(op: &AnyOp) -> bool {
             | AnyOp::Barrier(barrier::Op::Wait(_))
             | AnyOp::Latch(latch::Op::Wait(_))
             | AnyOp::Queue(queue::Op::Put(_) | queue::Op::Get(_) | queue::Op::Join(_))
+            | AnyOp::Pool(
+                pool::Op::Submit(_) | pool::Op::Run(_) | pool::Op::Collect(_) | pool::Op::Take(_) | pool::Op::Drain(_)
+            )
     )
 }
 
@@ -46,22 +51,34 @@ pub(super) fn may_wait(op: &AnyOp) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) named: Named,
+    /// 0 if it was given without one.
     pub(super) fence: u64,
     what: Thing,
 }
 
 #[derive(Clone, Debug)]
 enum Thing {
-    Lock { actor: u64 },
+    Lock {
+        actor: u64,
+    },
     Read,
     Write,
     Permits,
     Items(Vec<u64>),
+    /// A worker of a pool, which is not given back.
+    Worker(u64),
+    /// Tasks that a worker has.
+    Tasks {
+        worker: u64,
+        tasks: Vec<u64>,
+    },
+    Job(u64),
 }
 
 impl Held {
     /// What a call was given, if it was given something.
     pub(super) fn of(named: &Named, op: &AnyOp, response: &[u8]) -> Option<Self> {
+        let of = |fence, what| Self { named: named.clone(), fence, what };
         let (fence, what) = match op {
             AnyOp::Lock(lock::Op::Acquire(LockAcquireRequest { actor, .. })) => {
                 (LockAcquireResponse::decode(response).ok()?.fence, Thing::Lock { actor: *actor })
@@ -82,9 +99,20 @@ impl Held {
                 let got = QueueGetResponse::decode(response).ok()?;
                 (got.fence, Thing::Items(got.items.iter().map(|item| item.delivery).collect()))
             }
+            AnyOp::Pool(pool::Op::Take(PoolTakeRequest { worker, .. })) => {
+                let taken = PoolTakeResponse::decode(response).ok()?;
+                let tasks = taken.tasks.iter().map(|task| task.task).collect();
+                (taken.fence, Thing::Tasks { worker: *worker, tasks })
+            }
+            AnyOp::Pool(pool::Op::Join(_)) => {
+                return Some(of(0, Thing::Worker(PoolJoinResponse::decode(response).ok()?.worker)));
+            }
+            AnyOp::Pool(pool::Op::Submit(_)) => {
+                return Some(of(0, Thing::Job(PoolSubmitResponse::decode(response).ok()?.job)));
+            }
             _ => return None,
         };
-        (fence != 0).then(|| Self { named: named.clone(), fence, what })
+        (fence != 0).then(|| of(fence, what))
     }
 
     /// What is done with it next.
@@ -115,11 +143,39 @@ impl Held {
                 0 => queue::Op::Nack(QueueNackRequest { deliveries: deliveries.clone(), give_up: false }),
                 _ => queue::Op::TaskDone(QueueTaskDoneRequest { deliveries: deliveries.clone() }),
             }),
+            Thing::Worker(worker) => {
+                let (max, patience_ms) = (source.below(4), (source.below(2) == 0).then(|| source.below(50) as i64));
+                AnyOp::Pool(pool::Op::Take(PoolTakeRequest { worker, max, patience_ms, done: Vec::new() }))
+            }
+            Thing::Tasks { worker, ref tasks } => AnyOp::Pool(finished(worker, tasks, source)),
+            Thing::Job(job) => {
+                let patience_ms = (source.below(2) == 0).then(|| source.below(50) as i64);
+                AnyOp::Pool(pool::Op::Collect(PoolCollectRequest { job, max: source.below(3), patience_ms }))
+            }
         }
     }
 
     /// What is left of it after a call.
     pub(super) fn after(self, op: &AnyOp) -> Option<Self> {
-        matches!(op, AnyOp::Lock(lock::Op::Notify(_) | lock::Op::Acquire(_))).then_some(self)
+        let is_left = match op {
+            AnyOp::Lock(lock::Op::Notify(_) | lock::Op::Acquire(_)) => true,
+            AnyOp::Pool(pool::Op::Take(_)) => matches!(self.what, Thing::Worker(_)),
+            _ => false,
+        };
+        is_left.then_some(self)
+    }
+}
+
+/// A worker says what came of the tasks that it has, or that it has not begun them.
+fn finished(worker: u64, tasks: &[u64], source: &mut Source) -> pool::Op {
+    let (begun, untouched) = tasks.split_at(tasks.len() - source.below(2).min(tasks.len() as u64) as usize);
+    let done = begun.iter().map(|task| {
+        let outcome = PoolOutcome { returned: Some(Datum::Integer(*task as i64)), ..PoolOutcome::default() };
+        PoolDone { task: *task, outcome: Some(outcome), more: source.below(8) == 0, too_large: false }
+    });
+    let done = done.collect();
+    match source.below(2) {
+        0 => pool::Op::Take(PoolTakeRequest { worker, max: 1, patience_ms: Some(20), done }),
+        _ => pool::Op::Finish(PoolFinishRequest { worker, done, untouched: untouched.into() }),
     }
 }

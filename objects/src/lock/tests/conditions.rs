@@ -355,3 +355,16 @@ fn a_saved_state_in_which_a_call_is_twice_or_was_nowhere_is_refused() {
     }
     assert_eq!(restored(&|state| state.conditions[0].name = "n".repeat(257)).unwrap_err().why(), Reason::InvalidName);
 }
+
+#[test]
+fn who_returned_and_does_not_acknowledge_it_counts_as_one_that_waits() {
+    let mut world = World::one_answered_of_two();
+    let wait = |world: &mut World| {
+        let mut turn = world.turn(call('a', 9));
+        turn.waiters.of_object = 2;
+        world.lock.apply(Op::Wait(LockWaitRequest::default()), &mut turn)
+    };
+    assert_eq!(why(wait(&mut world)), Reason::Quota, "'b' waits, and 'a' may not know that it returned");
+    world.acknowledge(call('a', 1));
+    assert_eq!(wait(&mut world), Answer::Wait(Patience::Endless));
+}

@@ -28,6 +28,8 @@ struct Held {
     actor: u64,
     fence: u64,
     calls: Vec<u64>,
+    /// Those that a release struck out of them.
+    struck: Vec<u64>,
     told: Option<Abandoned>,
 }
 
@@ -89,6 +91,7 @@ impl Plain {
                 actor: request.actor,
                 fence: turn.fence,
                 calls: vec![number],
+                struck: vec![],
                 told: told.clone(),
             });
             return done(true, turn.fence, told);
@@ -109,7 +112,7 @@ impl Plain {
             return refused(why);
         }
         let held = self.held.as_mut().unwrap();
-        held.calls.pop();
+        held.struck.extend(held.calls.pop());
         if held.session.is_none() {
             held.calls.clear();
         }
@@ -188,7 +191,7 @@ impl Plain {
         };
         let calls = vec![call.number; depth];
         let (fence, told) = (turn.fence, abandoned.clone());
-        self.held = Some(Held { session: Some(call.session), actor, fence, calls, told });
+        self.held = Some(Held { session: Some(call.session), actor, fence, calls, struck: vec![], told });
         match first {
             InLine::Acquires(..) => {
                 turn.wake(call, Reply::Acquire(LockAcquireResponse { acquired: true, fence, abandoned }));
@@ -289,6 +292,11 @@ impl Model<Lock> for Plain {
             && held.session == Some(call.session)
         {
             held.calls.retain(|number| *number != call.number);
+            while let Some(at) = held.struck.iter().position(|number| *number == call.number) {
+                held.struck.remove(at);
+                let last = held.calls.pop().filter(|last| *last != call.number);
+                held.struck.extend(last);
+            }
             if held.calls.is_empty() {
                 self.abandoned = self.held.take().unwrap().told;
             }

@@ -11,6 +11,8 @@ struct Plain {
     spec: Spec,
     /// All who have it, in the order in which they were granted it.
     held: Vec<Held>,
+    /// Reads that were given back, while others of their session with their fence were not.
+    given_back: Vec<Held>,
     /// All who wait, in their order.
     line: Vec<(CallId, Mode)>,
     abandoned: Option<Abandoned>,
@@ -85,10 +87,17 @@ impl Plain {
         let Some(at) = found else {
             return refused(if fence.is_some() { Reason::StaleFence } else { Reason::NotHeld });
         };
-        self.held.remove(at);
+        let given_back = self.held.remove(at);
+        self.given_back.push(given_back);
+        self.forget();
         self.serve(turn);
         let left = self.held.iter().filter(|held| is_theirs(held)).count();
         Answer::Done(Reply::ReleaseRead(RwlockReleaseReadResponse { left: left as u64 }))
+    }
+
+    fn forget(&mut self) {
+        let held = &self.held;
+        self.given_back.retain(|one| held.iter().any(|other| (other.session, other.fence) == (one.session, one.fence)));
     }
 
     fn take_writer(&mut self, session: SessionId, fence: Option<u64>) -> Result<(), Reason> {
@@ -116,7 +125,7 @@ fn in_vain(mode: Mode) -> Reply {
 
 impl Model<Rwlock> for Plain {
     fn new(spec: Spec) -> Self {
-        Self { spec, held: vec![], line: vec![], abandoned: None, broken_by: None }
+        Self { spec, held: vec![], given_back: vec![], line: vec![], abandoned: None, broken_by: None }
     }
 
     fn apply(&mut self, op: Op, turn: &mut Turn) -> Answer<Reply> {
@@ -180,12 +189,19 @@ impl Model<Rwlock> for Plain {
 
     fn undo(&mut self, call: CallId, turn: &mut Turn) {
         let granted = |held: &Held| held.session == Some(call.session) && held.call == call.number;
-        if let Some(at) = self.held.iter().position(granted) {
+        let mut at = self.held.iter().position(granted);
+        if let Some(given_back) = self.given_back.iter().position(granted) {
+            let Held { session, fence, .. } = self.given_back.remove(given_back);
+            at = self.held.iter().rposition(|held| (held.session, held.fence) == (session, fence));
+            self.given_back.push(self.held[at.expect("it is forgotten when no other is left")].clone());
+        }
+        if let Some(at) = at {
             let held = self.held.remove(at);
             if held.mode == Mode::Write {
                 self.abandoned = held.told;
             }
         }
+        self.forget();
         self.serve(turn);
     }
 
@@ -196,6 +212,7 @@ impl Model<Rwlock> for Plain {
         let (theirs, others): (Vec<Held>, Vec<Held>) =
             self.held.drain(..).partition(|held| held.session == Some(session));
         self.held = others;
+        self.forget();
         for writer in theirs.into_iter().filter(|held| held.mode == Mode::Write) {
             let lost = Abandoned { fence: writer.fence, name: "worker".into(), pid: 7, host: "here".into() };
             match (how, self.spec.on_loss(), self.spec.on_close()) {
