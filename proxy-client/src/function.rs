@@ -8,13 +8,14 @@ use std::any::{TypeId, type_name};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::vec;
 
 use holdfast_proto::{Datum, PoolOutcome};
 use serde::Serialize;
 
 pub use arguments::Arguments;
 pub(crate) use arguments::write;
-pub(crate) use outcome::{is_result, read, returned};
+pub(crate) use outcome::{Came, is_result, read, returned};
 
 use crate::codec::CodecError;
 use crate::error::{Error, Result};
@@ -123,6 +124,11 @@ functions! {
 #[expect(unreachable_pub, reason = "a method that the attribute's code never calls has it in its type")]
 pub type Prepared<'a> = Box<dyn FnOnce() -> Result<(), String> + 'a>;
 
+/// Who is told what came of a call.
+#[doc(hidden)]
+#[expect(unreachable_pub, reason = "as above")]
+pub type Tell<'a> = &'a mut dyn FnMut(Result<Came, CodecError>);
+
 /// A registered function, whatever its types.
 #[doc(hidden)]
 pub trait Callable: Sync {
@@ -130,8 +136,9 @@ pub trait Callable: Sync {
     fn id(&self) -> TypeId;
     /// Calls it with a tuple of arguments.
     fn call(&self, arguments: Datum) -> Result<PoolOutcome, CodecError>;
-    /// Calls it with its only argument.
-    fn call_with(&self, argument: Datum) -> Result<PoolOutcome, CodecError>;
+    /// Calls it with one of these after the other, until there are none or it panics, and tells what comes of each. They are
+    /// tuples of arguments, or the only argument of each call.
+    fn call_each(&self, calls: &mut vec::IntoIter<Datum>, are_tuples: bool, tell: Tell<'_>);
     /// Reads a tuple of arguments, and gives what calls it with them, where nobody asks what it returns: that says whether it
     /// failed.
     fn prepare(&self, arguments: Datum) -> Result<Prepared<'_>, CodecError>;
@@ -162,11 +169,14 @@ where
     }
 
     fn call(&self, arguments: Datum) -> Result<PoolOutcome, CodecError> {
-        returned(&self.function.call(A::read(arguments)?))
+        returned(&self.function.call(A::read(arguments)?)).map(PoolOutcome::from)
     }
 
-    fn call_with(&self, argument: Datum) -> Result<PoolOutcome, CodecError> {
-        returned(&self.function.call(A::read_only(argument)?))
+    fn call_each(&self, calls: &mut vec::IntoIter<Datum>, are_tuples: bool, tell: Tell<'_>) {
+        for call in calls {
+            let arguments = if are_tuples { A::read(call) } else { A::read_only(call) };
+            tell(arguments.and_then(|arguments| returned(&self.function.call(arguments))));
+        }
     }
 
     fn prepare(&self, arguments: Datum) -> Result<Prepared<'_>, CodecError> {
@@ -174,7 +184,10 @@ where
         Ok(Box::new(move || {
             let returned = returned(&self.function.call(arguments));
             // What it returns need not be data, as nobody reads it.
-            returned.ok().and_then(|outcome| outcome.raised).map_or(Ok(()), |raised| Err(raised.message))
+            match returned {
+                Ok(Came::Raised(raised)) => Err(raised.message),
+                Ok(Came::Returned(_)) | Err(_) => Ok(()),
+            }
         }))
     }
 }
@@ -253,6 +266,14 @@ mod tests {
         find(name).expect("registered").item.call(arguments).expect("it takes these")
     }
 
+    /// Calls it with its only argument.
+    fn only(name: &str, argument: Datum) -> Result<Came, CodecError> {
+        let mut came = None;
+        let mut calls = vec![argument].into_iter();
+        find(name).expect("registered").item.call_each(&mut calls, false, &mut |told| came = Some(told));
+        came.expect("one was told")
+    }
+
     #[test]
     fn a_function_is_found_by_itself_and_by_its_name() {
         assert_eq!(sum.registered_name().expect("registered"), "sum");
@@ -267,7 +288,7 @@ mod tests {
     fn what_it_returns_comes_back() {
         assert_eq!(read::<i64>(call("sum", &(2, 3))).expect("a number"), 5);
         assert_eq!(read::<usize>(call("text.length", &("abc",))).expect("a number"), 3);
-        let only = find("text.length").expect("registered").item.call_with(Datum::Text("four".into()));
+        let only = only("text.length", Datum::Text("four".into())).map(PoolOutcome::from);
         assert_eq!(read::<usize>(only.expect("it takes a text")).expect("a number"), 4);
     }
 
@@ -299,6 +320,6 @@ mod tests {
         for arguments in [Datum::Null, Datum::Tuple([Datum::Null, Datum::Null].into()), Datum::Tuple([].into())] {
             assert!(find("sum").expect("registered").item.call(arguments).is_err());
         }
-        assert!(find("sum").expect("registered").item.call_with(Datum::Integer(1)).is_err());
+        assert!(only("sum", Datum::Integer(1)).is_err());
     }
 }

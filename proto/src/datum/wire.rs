@@ -21,6 +21,7 @@ use prost::encoding::{
 use prost::{DecodeError, Message};
 
 use super::{DEPTH, Datum, Named, OpaqueDatum, Reference};
+use crate::fields::{Fields, LENGTH_DELIMITED, key};
 
 const NULL: u32 = 1;
 const BOOLEAN: u32 = 2;
@@ -38,6 +39,7 @@ const REFERENCE: u32 = 13;
 
 /// `Sequence.elements` and `Map.entries`.
 const MEMBERS: u32 = 1;
+const MEMBER_KEY: u8 = key(MEMBERS, LENGTH_DELIMITED);
 const ENTRY_KEY: u32 = 1;
 const ENTRY_VALUE: u32 = 2;
 const OPAQUE_CODEC: u32 = 1;
@@ -316,26 +318,41 @@ fn merge_nested<B: Buf>(
     })
 }
 
-/// The message `Sequence`.
+/// The message `Sequence`, all of which is looked at in one piece: lists are what much data comes in.
 fn elements<B: Buf>(
     wire_type: WireType,
     buf: &mut B,
     context: &DecodeContext,
     depth: u32,
 ) -> Result<Box<[Datum]>, DecodeError> {
-    check_wire_type(WireType::LengthDelimited, wire_type)?;
     let depth = deeper(depth)?;
-    let mut elements = Vec::new();
-    merge_loop(&mut elements, buf, context.clone(), |elements, buf, context| match decode_key(buf)? {
-        (MEMBERS, wire_type) => {
-            let mut element = Datum::Unset;
-            merge_nested(&mut element, wire_type, buf, &context, depth)?;
-            elements.push(element);
-            Ok(())
+    delimited(wire_type, buf, |sequence| {
+        // As many as there are at most of those that are not empty, and of memory no more than the message takes.
+        let mut elements = Vec::with_capacity(sequence.len() / mem::size_of::<Datum>());
+        let mut fields = Fields::new(sequence);
+        while !fields.is_empty() {
+            if fields.passes(MEMBER_KEY) {
+                elements.push(element(fields.bytes().map_err(unreadable)?, context, depth)?);
+                continue;
+            }
+            let key = fields.key().map_err(unreadable)?.unwrap_or_default();
+            fields.skip(key, MEMBERS).map_err(unreadable)?;
         }
-        (tag, wire_type) => skip_field(wire_type, tag, buf, context),
-    })?;
-    Ok(elements.into_boxed_slice())
+        Ok(elements.into_boxed_slice())
+    })?
+}
+
+/// A datum in a sequence.
+#[inline]
+fn element(mut message: &[u8], context: &DecodeContext, depth: u32) -> Result<Datum, DecodeError> {
+    if let Some(short) = Datum::read_short(message) {
+        return Ok(short);
+    }
+    let mut datum = Datum::Unset;
+    while !message.is_empty() {
+        merge_field(&mut datum, decode_key(&mut message)?, &mut message, context, depth)?;
+    }
+    Ok(datum)
 }
 
 /// The message `Map`.

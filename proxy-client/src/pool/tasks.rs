@@ -18,6 +18,9 @@ use super::patience::Patience;
 /// A task is not cut larger than this, so that many fit a request, whatever the calls are.
 const TASK_BYTES: u64 = CHUNK_BYTES as u64;
 
+/// A request is sent when it has so many bytes, so that workers begin while the caller cuts what follows.
+const REQUEST_BYTES: usize = 64 << 10;
+
 /// How many tasks one request has at most.
 const TASKS: usize = 4096;
 
@@ -180,7 +183,7 @@ impl<I: Iterator<Item: Serialize>> Tasks<I> {
             Some(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
         };
         let (mut tasks, mut calls, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while tasks.len() < max.min(TASKS).min(fit) && bytes < CHUNK_BYTES {
+        while tasks.len() < max.min(TASKS).min(fit) && bytes < REQUEST_BYTES {
             let (task, count) = match self.cut() {
                 Ok(Some(cut)) => cut,
                 Ok(None) => break,

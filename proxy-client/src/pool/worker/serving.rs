@@ -10,11 +10,17 @@ use super::too_large;
 use crate::codec::CodecError;
 use crate::error::{Error, Result};
 use crate::function::panics::{self, Panicked};
-use crate::function::{self, Callable};
+use crate::function::{self, Callable, Came};
 use crate::proxy::remote::CHUNK_BYTES;
 
 /// What is around an outcome in a request is less.
 const AROUND_OUTCOME: usize = 4096;
+
+/// A scalar has about so many bytes.
+const SCALAR_BYTES: usize = 16;
+
+/// What is around a result among others.
+const AROUND_RESULT: usize = 8;
 
 /// What a panic is called.
 const PANIC: &str = "panic";
@@ -68,18 +74,16 @@ impl Serving {
             }
         };
         let mut parts = Parts::new(number, self);
-        let mut calls = calls.into_iter();
+        let mut calls = calls.into_vec().into_iter();
         // Catching costs as much as a short call, so it is done once, and once more after each panic.
         while !calls.as_slice().is_empty() {
-            let all = panics::catch(|| {
-                for arguments in calls.by_ref() {
-                    let outcome = match shape {
-                        PoolShape::Starmap => function.call(arguments),
-                        _ => function.call_with(arguments),
-                    };
-                    parts.push(outcome.unwrap_or_else(|error| unreadable(name, &error)));
-                }
-            });
+            let mut tell = |came| match came {
+                Ok(Came::Returned(datum)) => parts.push_returned(datum),
+                Ok(came) => parts.push(came.into()),
+                Err(error) => parts.push(unreadable(name, &error)),
+            };
+            let are_tuples = shape == PoolShape::Starmap;
+            let all = panics::catch(|| function.call_each(&mut calls, are_tuples, &mut tell));
             if let Err(panicked) = all {
                 parts.push(panic_of(panicked));
             }
@@ -104,6 +108,18 @@ impl<'a> Parts<'a> {
         Self { task, serving, parts: Vec::new(), returned: Vec::new(), outcomes: Vec::new(), bytes: 0 }
     }
 
+    /// What most calls come to.
+    #[inline]
+    fn push_returned(&mut self, datum: Datum) {
+        let fits = self.bytes == 0 || self.bytes + SCALAR_BYTES <= self.serving.part_bytes;
+        if datum.is_scalar() && fits && self.outcomes.is_empty() {
+            self.bytes += SCALAR_BYTES + AROUND_RESULT;
+            self.returned.push(datum);
+        } else {
+            self.push(PoolOutcome { returned: Some(datum), ..PoolOutcome::default() });
+        }
+    }
+
     fn push(&mut self, mut outcome: PoolOutcome) {
         let mut bytes = size(&outcome);
         if bytes > self.serving.outcome_bytes {
@@ -114,7 +130,7 @@ impl<'a> Parts<'a> {
         if self.bytes > 0 && self.bytes + bytes > self.serving.part_bytes {
             self.cut(true);
         }
-        self.bytes += bytes + 8;
+        self.bytes += bytes + AROUND_RESULT;
         match outcome.returned {
             Some(returned) if self.outcomes.is_empty() => self.returned.push(returned),
             _ => {
@@ -146,7 +162,7 @@ impl<'a> Parts<'a> {
 /// About how many bytes it takes.
 fn size(outcome: &PoolOutcome) -> usize {
     match &outcome.returned {
-        Some(datum) if datum.is_scalar() => 16,
+        Some(datum) if datum.is_scalar() => SCALAR_BYTES,
         _ => outcome.encoded_len(),
     }
 }
