@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
@@ -62,9 +63,13 @@ impl Form<String> for Directives {
 
     fn read(texts: &[&str]) -> Result<String, String> {
         let [text] = texts else { return Err("it has one value, not a list".to_owned()) };
-        match tracing_subscriber::EnvFilter::try_new(text) {
-            Ok(_) => Ok((*text).to_owned()),
-            Err(error) => Err(format!("it is error, warn, info or debug ({error})")),
+        // A word that is no level would be taken for the name of a module of which everything is logged, and nothing else.
+        let is_level = |part: &str| tracing_subscriber::filter::LevelFilter::from_str(part.trim()).is_ok();
+        let wrong = text.split(',').find(|part| !part.contains('=') && !is_level(part));
+        match (wrong, tracing_subscriber::EnvFilter::try_new(text)) {
+            (None, Ok(_)) => Ok((*text).to_owned()),
+            (Some(word), _) => Err(format!("it is error, warn, info or debug, and {word:?} is none of them")),
+            (None, Err(error)) => Err(format!("it is error, warn, info or debug ({error})")),
         }
     }
 

@@ -171,11 +171,15 @@ fn command() -> Result<(Command, PathBuf), ConnectError> {
     let program = match env::var_os(PROGRAM_VARIABLE) {
         Some(program) => PathBuf::from(program),
         None => beside_this_program().or_else(in_path).ok_or_else(|| {
-            ConnectError::Start(
-                "there is no holdfast program beside this one or in PATH: install it (cargo install --path cli), name it \
-                 with HOLDFAST_PROGRAM, or bring the manager along with the feature `embedded` and holdfast::init()"
-                    .to_owned(),
-            )
+            let own = if cfg!(feature = "embedded") {
+                "begin main with `let _family = holdfast::init();`, so that this program is its own manager"
+            } else {
+                "bring the manager along with the feature `embedded` and holdfast::init()"
+            };
+            ConnectError::Start(format!(
+                "there is no holdfast program beside this one or in PATH: {own}; or install it (cargo install --path cli), \
+                 or name it with HOLDFAST_PROGRAM"
+            ))
         })?,
     };
     let mut command = Command::new(&program);

@@ -22,7 +22,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// A [registered function](macro@crate::function) may return it. Whoever asked for the call has it then as [`Raised`](Self::Raised),
 /// with its message, since objects and reasons there are others.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The manager answered, and the answer is no. Nothing was changed.
@@ -67,7 +67,7 @@ pub enum Error {
     },
     /// A value holds a proxy that came of another session than the object in which it was to be stored. Nothing was asked.
     #[error(
-        "{op}: a proxy in the value belongs to another session: if that one is over, open the object again from the manager; or else pass it through a token, and store the proxy that comes of it"
+        "{op}: a proxy in the value belongs to another session: if that one is over, open the object again from the manager; or else pass it through a token, and use the proxy that comes of it. A pool whose functions take proxies is made in their manager: Pool::on(&manager, options)"
     )]
     OtherSession {
         /// What was to be asked.
@@ -204,7 +204,7 @@ impl From<PoolWorkerLost> for WorkerLost {
 }
 
 /// There is no session with a manager.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// Nobody answers at the address.
@@ -296,6 +296,20 @@ impl From<InvalidAddress> for Error {
 impl From<AuthkeyFileError> for Error {
     fn from(error: AuthkeyFileError) -> Self {
         ConnectError::from(error).into()
+    }
+}
+
+/// The message: it is what a person sees of a `main` that returns this, and of an `unwrap`.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The message, as that of [`Error`].
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

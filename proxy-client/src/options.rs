@@ -21,7 +21,7 @@ use crate::session::Target;
 /// |---|---|---|---|
 /// | address | of the manager of its arguments; or else the one to which the parent connected last, and still is connected | `HOLDFAST_ADDRESS` | the user's Unix socket |
 /// | authkey | the parent's for that address | the file in `HOLDFAST_AUTHKEY_FILE` | the user's authkey file |
-/// | name | | | the name of the program |
+/// | name | | | the name of the process, if this library started it, or else of the program |
 /// | time to connect | | | 10 s |
 /// | time to connect again | | | 10 s |
 /// | time for a call | | | 30 s |
@@ -181,7 +181,7 @@ impl Options {
             (None, None, Some(inherited)) => inherited.authkey.clone(),
             (None, file, _) => read_authkey_file(&file.unwrap_or_default())?,
         };
-        let name = at_most(128, self.name.clone().unwrap_or_else(program_name));
+        let name = at_most(128, self.name.clone().unwrap_or_else(own_name));
         let host = at_most(255, rustix::system::uname().nodename().to_string_lossy().into_owned());
         let busy_poll = match self.busy_poll {
             Some(busy_poll) => busy_poll,
@@ -207,6 +207,11 @@ fn at_most(bytes: usize, mut text: String) -> String {
     let end = (0..=text.len().min(bytes)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.truncate(end);
     text
+}
+
+/// What this process is called by default.
+fn own_name() -> String {
+    crate::process::given_name().map_or_else(program_name, str::to_owned)
 }
 
 fn program_name() -> String {

@@ -136,9 +136,10 @@ impl Pool<Blocking> {
     /// A pool of so many local workers, with a manager of its own: `multiprocessing.Pool(n)`.
     ///
     /// Workers are processes of this program, so its `main` begins with `let _family = holdfast::init();`. They are daemons: they end
-    /// with this process, however that ends. This returns when they are started, not when they are ready.
+    /// with this process, however that ends. This returns when they are started, not when they are ready. None are refused with
+    /// [`Reason::OutOfRange`](crate::Reason::OutOfRange): Python's `ValueError`.
     pub fn new(workers: usize) -> Result<Self> {
-        Self::with(PoolOptions::new().workers(workers))
+        Self::with(PoolOptions::of(workers)?)
     }
 
     /// The same, made as the options say.
@@ -163,9 +164,10 @@ impl Pool<Async> {
     /// A pool of so many local workers, with a manager of its own: `multiprocessing.Pool(n)`.
     ///
     /// Workers are processes of this program, so its `main` begins with `let _family = holdfast::init();`. They are daemons: they end
-    /// with this process, however that ends. This returns when they are started, not when they are ready.
+    /// with this process, however that ends. This returns when they are started, not when they are ready. None are refused with
+    /// [`Reason::OutOfRange`](crate::Reason::OutOfRange): Python's `ValueError`.
     pub async fn new(workers: usize) -> Result<Self> {
-        Self::with(PoolOptions::new().workers(workers)).await
+        Self::with(PoolOptions::of(workers)?).await
     }
 
     /// The same, made as the options say.

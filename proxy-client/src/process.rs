@@ -32,7 +32,7 @@ pub use family::{Family, init};
 pub use handle::Process;
 pub(crate) use handle::active_children;
 pub(crate) use household::Exit;
-pub(crate) use identity::parent_process;
 pub use identity::{CurrentProcess, ParentProcess, current_process};
+pub(crate) use identity::{given_name, parent_process};
 #[cfg(feature = "embedded")]
 pub(crate) use start::has_begun;

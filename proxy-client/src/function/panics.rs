@@ -63,10 +63,35 @@ fn note(info: &PanicHookInfo<'_>) -> bool {
     CAUGHT.with_borrow_mut(|caught| {
         let Some(caught) = caught else { return false };
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        let backtrace = Backtrace::force_capture().to_string();
+        let backtrace = frames_of_function(&Backtrace::force_capture().to_string());
         *caught = Some(Panicked { message: message(info.payload()), location, backtrace });
         true
     })
+}
+
+/// Of a backtrace the part between what panicking takes and the call of the function: what a person can do something about.
+/// All of it, if that part is not to be found, as in a program without symbols.
+fn frames_of_function(backtrace: &str) -> String {
+    // How a panic begins, from within.
+    const PANICKING: [&str; 5] =
+        ["rust_begin_unwind", "core::panicking::", "std::panicking::", "core::option::", "core::result::"];
+    let begins_frame =
+        |line: &str| line.trim_start().split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    let mut frames: Vec<String> = Vec::new();
+    for line in backtrace.lines() {
+        match frames.last_mut() {
+            Some(frame) if !begins_frame(line) => *frame = format!("{frame}\n{line}"),
+            _ => frames.push(line.to_owned()),
+        }
+    }
+    let symbol = |frame: &str| frame.lines().next().unwrap_or_default().to_owned();
+    let is_panicking = |frame: &str| PANICKING.iter().any(|name| symbol(frame).contains(name));
+    let from_panic = frames.iter().skip_while(|frame| !is_panicking(frame)).skip_while(|frame| is_panicking(frame));
+    let rest: Vec<&str> = from_panic.map(String::as_str).collect();
+    match rest.iter().position(|frame| symbol(frame).contains("holdfast::function::")) {
+        Some(length @ 1..) => rest[..length].join("\n"),
+        _ => backtrace.to_owned(),
+    }
 }
 
 fn message(payload: &dyn Any) -> String {
@@ -80,6 +105,18 @@ fn message(payload: &dyn Any) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_backtrace_the_frames_of_the_function_are_told() {
+        let trace = "   0: holdfast::function::panics::note\n             at a.rs:1:2\n   1: __rustc::rust_begin_unwind\n   \
+                     2: core::panicking::panic_fmt\n             at b.rs:3:4\n   3: mine::helper\n             at mine.rs:5:6\n   \
+                     4: mine::work\n   5: holdfast::function::Call::call\n   6: std::panicking::catch_unwind\n   7: main";
+        // What catches it, further out, is called panicking too.
+        assert_eq!(frames_of_function(trace), "   3: mine::helper\n             at mine.rs:5:6\n   4: mine::work");
+        for unknown in ["", "disabled backtrace", "   0: <unknown>\n   1: <unknown>"] {
+            assert_eq!(frames_of_function(unknown), unknown);
+        }
+    }
 
     #[test]
     fn a_panic_is_told_with_its_place_and_its_backtrace() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::thread;
 
-use holdfast_proto::{Datum, PoolSpec};
+use holdfast_proto::{Datum, PoolSpec, Reason, Refusal};
 use serde::Serialize;
 
 use crate::error::Result;
@@ -37,6 +37,15 @@ impl PoolOptions {
     pub fn new() -> Self {
         let workers = thread::available_parallelism().map_or(1, usize::from);
         Self { workers, initializer: None, max_tasks: 0, tries: 0, max_waiting: 0 }
+    }
+
+    /// So many local workers, and at least one.
+    pub(crate) fn of(workers: usize) -> Result<Self> {
+        if workers == 0 {
+            let problem = "a pool of no workers does nothing: say how many, or PoolOptions::workers(0) where others join from elsewhere";
+            return Err(Refusal::new(Reason::OutOfRange, problem).into());
+        }
+        Ok(Self::new().workers(workers))
     }
 
     /// How many local workers there are. With none, workers must [join](super::Pool::worker) from elsewhere.

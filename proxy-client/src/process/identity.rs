@@ -56,6 +56,11 @@ pub(super) fn next_path() -> Vec<u32> {
     path
 }
 
+/// What this process was called when it was started, if this library did that.
+pub(crate) fn given_name() -> Option<&'static str> {
+    begun().map(|begun| &*begun.name)
+}
+
 /// The process that calls this: Python's `multiprocessing.current_process()`.
 #[must_use]
 pub fn current_process() -> CurrentProcess {
