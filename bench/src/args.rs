@@ -238,6 +238,8 @@ pub(crate) enum WorkerWork {
     PoolExecutor,
     /// A pool of eight, until all have joined.
     PoolReady,
+    /// Leave that many tasks in a pool without workers.
+    WaitingTasks,
     /// `Process::start` and `join`.
     StartProcess,
     /// This program started and waited for, without the library.

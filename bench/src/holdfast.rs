@@ -310,6 +310,7 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<()> {
         WorkerWork::PoolUnordered => pools::unordered(args),
         WorkerWork::PoolExecutor => pools::executor(args),
         WorkerWork::PoolReady => pools::ready(args),
+        WorkerWork::WaitingTasks => pools::waiting_tasks(args),
         WorkerWork::StartProcess => children::started(args),
         WorkerWork::BareProcess => children::bare(args),
         _ => {

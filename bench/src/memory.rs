@@ -19,6 +19,8 @@ const WAITS: [(&str, WorkerWork); 2] = [
     ("memory per waiting call, for an event", WorkerWork::EventWaits),
 ];
 
+const TASK: &str = "memory per waiting task, with its argument, a number";
+
 /// The key of entry `index`, the same for all: 16 bytes.
 pub(crate) fn key(index: u64) -> String {
     format!("key:{index:012}")
@@ -45,7 +47,16 @@ pub(crate) fn lines(setting: &Setting, wanted: impl Fn(&str) -> bool) -> Result<
     for (name, work) in WAITS.into_iter().filter(|(name, _)| wanted(name)) {
         lines.push(waiting_call(setting, name, work)?);
     }
+    if wanted(TASK) {
+        lines.push(waiting_task(setting)?);
+    }
     Ok(lines)
+}
+
+fn waiting_task(setting: &Setting) -> Result<Line> {
+    let ours = Side::of("memory", held(setting, WorkerWork::WaitingTasks, setting.entries))?;
+    let work = format!("{TASK}, of {}", setting.entries);
+    Ok(Line::plain(work, Figure::Bytes, ("Holdfast".to_owned(), ours), None, Goal::AtMost(300.0)))
 }
 
 fn dict(setting: &Setting) -> Result<Line> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::holdfast::blocking::{Executor, Pool};
 use anyhow::{Result, bail};
 
+use super::client;
 use crate::args::WorkerArgs;
 use crate::contender::pooling::{MANY_WORKERS, MAP, WORKERS};
 use crate::load::{self, Load, Timer};
@@ -74,4 +75,17 @@ pub(super) fn ready(args: &WorkerArgs) -> Result<()> {
     let load = Load::whole(args.calls, start_ns);
     drop(pool);
     worker::report(&load)
+}
+
+/// Leaves tasks in a pool that no worker joins, each a call of its own.
+pub(super) fn waiting_tasks(args: &WorkerArgs) -> Result<()> {
+    let start_ns = now_ns();
+    let pool = client::connect_blocking(args)?.pool("waiting tasks")?;
+    pool.chunk_size(1).map_kept(square, 0..args.calls.cast_signed())?;
+    let waiting = pool.state()?.waiting;
+    if waiting != args.calls {
+        bail!("{waiting} tasks wait instead of {}", args.calls);
+    }
+    worker::ready()?;
+    worker::report(&Load::whole(args.calls, start_ns))
 }

@@ -45,6 +45,7 @@ pub(super) fn end() {
 }
 
 /// Whether this program's `main` begins with `init`, so that it may be started for another purpose.
+#[cfg(feature = "embedded")]
 pub(crate) fn has_begun() -> bool {
     STAGE.load(Ordering::Acquire) != Stage::NotBegun as u8
 }
