@@ -837,7 +837,10 @@ impl Drop for Driver {
                 calls.say_goodbye();
                 calls.hurry();
             }
-            self.shared.flush();
+            // Another thread of the runtime may be moving it for a task that has not been dropped yet, and has looked at what is
+            // to be said before this. Nobody says it after this.
+            let wire = self.shared.wire.lock();
+            self.shared.pump_once(wire, &Context::from_waker(&self.shared.driver));
         }
         // Without effect if the session is over already.
         let end = End::new("the tokio runtime that drove it was shut down");
