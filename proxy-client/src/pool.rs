@@ -137,7 +137,7 @@ impl Pool<Blocking> {
     ///
     /// Workers are processes of this program, so its `main` begins with `let _family = holdfast::init();`. They are daemons: they end
     /// with this process, however that ends. This returns when they are started, not when they are ready. None are refused with
-    /// [`Reason::OutOfRange`](crate::Reason::OutOfRange): Python's `ValueError`.
+    /// [`Reason::OutOfRange`]: Python's `ValueError`.
     pub fn new(workers: usize) -> Result<Self> {
         Self::with(PoolOptions::of(workers)?)
     }
@@ -165,7 +165,7 @@ impl Pool<Async> {
     ///
     /// Workers are processes of this program, so its `main` begins with `let _family = holdfast::init();`. They are daemons: they end
     /// with this process, however that ends. This returns when they are started, not when they are ready. None are refused with
-    /// [`Reason::OutOfRange`](crate::Reason::OutOfRange): Python's `ValueError`.
+    /// [`Reason::OutOfRange`]: Python's `ValueError`.
     pub async fn new(workers: usize) -> Result<Self> {
         Self::with(PoolOptions::of(workers)?).await
     }
