@@ -312,10 +312,25 @@ fn merge_nested<B: Buf>(
     context: &DecodeContext,
     depth: u32,
 ) -> Result<(), DecodeError> {
-    check_wire_type(WireType::LengthDelimited, wire_type)?;
-    merge_loop(datum, buf, context.clone(), |datum, buf, context| {
-        merge_field(datum, decode_key(buf)?, buf, &context, depth)
-    })
+    delimited(wire_type, buf, |message| merge_message(datum, message, context, depth))?
+}
+
+/// Reads a whole message into `datum`.
+#[inline]
+fn merge_message(
+    datum: &mut Datum,
+    mut message: &[u8],
+    context: &DecodeContext,
+    depth: u32,
+) -> Result<(), DecodeError> {
+    if let Some(short) = Datum::read_short(message) {
+        *datum = short;
+        return Ok(());
+    }
+    while !message.is_empty() {
+        merge_field(datum, decode_key(&mut message)?, &mut message, context, depth)?;
+    }
+    Ok(())
 }
 
 /// The message `Sequence`, all of which is looked at in one piece: lists are what much data comes in.
@@ -332,7 +347,9 @@ fn elements<B: Buf>(
         let mut fields = Fields::new(sequence);
         while !fields.is_empty() {
             if fields.passes(MEMBER_KEY) {
-                elements.push(element(fields.bytes().map_err(unreadable)?, context, depth)?);
+                let mut element = Datum::Unset;
+                merge_message(&mut element, fields.bytes().map_err(unreadable)?, context, depth)?;
+                elements.push(element);
                 continue;
             }
             let key = fields.key().map_err(unreadable)?.unwrap_or_default();
@@ -340,19 +357,6 @@ fn elements<B: Buf>(
         }
         Ok(elements.into_boxed_slice())
     })?
-}
-
-/// A datum in a sequence.
-#[inline]
-fn element(mut message: &[u8], context: &DecodeContext, depth: u32) -> Result<Datum, DecodeError> {
-    if let Some(short) = Datum::read_short(message) {
-        return Ok(short);
-    }
-    let mut datum = Datum::Unset;
-    while !message.is_empty() {
-        merge_field(&mut datum, decode_key(&mut message)?, &mut message, context, depth)?;
-    }
-    Ok(datum)
 }
 
 /// The message `Map`.
