@@ -1,4 +1,5 @@
-"""A worker in Python for a pool, with nothing but stubs from the .proto files: it serves callers in any language.
+"""A worker in Python for a pool, with nothing but stubs from the .proto files and the handshake of examples/polyglot/python: it
+serves callers in any language.
 
     worker.py ADDRESS AUTHKEY_FILE POOL
 
@@ -7,7 +8,6 @@ closed and all is done.
 """
 
 import base64
-import hashlib
 import hmac
 import os
 import pathlib
@@ -17,6 +17,7 @@ import traceback
 
 import grpc
 
+from handshake import prove  # that of examples/polyglot/python
 from holdfast.v1 import (
     auth_pb2, auth_pb2_grpc, datum_pb2, manager_pb2, manager_pb2_grpc, options_pb2, pool_pb2, pool_pb2_grpc,
 )
@@ -115,26 +116,12 @@ def run(task):
     return pool_pb2.PoolOutcome(returned=datum_pb2.Datum(list=results))
 
 
-def scram(authkey, client_first_bare, server_first):
-    """As in docs/protocol.md."""
-    nonce, salt, rounds = (part[2:] for part in server_first.split(","))
-    mac = lambda key, text: hmac.digest(key, text.encode(), "sha256")
-    text = lambda data: base64.b64encode(data).decode()
-    salted = hashlib.pbkdf2_hmac("sha256", authkey.encode(), base64.b64decode(salt), int(rounds))
-    client_key, server_key = mac(salted, "Client Key"), mac(salted, "Server Key")
-    unproven = f"c=biws,r={nonce}"
-    message = f"{client_first_bare},{server_first},{unproven}"
-    signature = mac(hashlib.sha256(client_key).digest(), message)
-    proof = bytes(a ^ b for a, b in zip(client_key, signature))
-    return f"{unproven},p={text(proof)}", f"v={text(mac(server_key, message))}"
-
-
 def authenticate(channel, authkey):
     """The token that every call comes with."""
     auth = auth_pb2_grpc.AuthServiceStub(channel)
-    bare = "n=manager,r=" + base64.b64encode(os.urandom(18)).decode()
-    begun = auth.Begin(auth_pb2.BeginRequest(client_first="n,," + bare), timeout=PATIENCE)
-    final, expected = scram(authkey, bare, begun.server_first)
+    client_first = "n,,n=manager,r=" + base64.b64encode(os.urandom(18)).decode()
+    begun = auth.Begin(auth_pb2.BeginRequest(client_first=client_first), timeout=PATIENCE)
+    final, expected = prove(authkey, client_first, begun.server_first)
     finished = auth.Finish(auth_pb2.FinishRequest(client_final=final), timeout=PATIENCE)
     if not hmac.compare_digest(finished.server_final, expected):
         sys.exit("the manager does not hold the authkey")
