@@ -40,7 +40,7 @@ pub use rpc::{Answer, Open, Rpc};
 pub use siege::{Siege, times};
 pub use stopped::Stopped;
 pub use tls::{Between, acceptor, certificate, connect_tls};
-pub use wait::{PATIENCE, until, until_async, within};
+pub use wait::{PATIENCE, until, until_async, until_within, within};
 pub use witness::Witness;
 
 /// The program that managers and workers are started from. It is built for the tests of this package alone.

@@ -20,11 +20,6 @@ mod results;
 #[path = "pools/workers.rs"]
 mod workers;
 
-use std::time::{Duration, Instant};
-
-/// Nothing that is waited for takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 fn main() {
     let _family = holdfast::init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -54,9 +49,5 @@ fn main() {
 
 /// Waits until it is so.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it is never so: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    holdfast_tests::until(what, || is_so().then_some(()));
 }

@@ -7,11 +7,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast::blocking::Pool;
 use holdfast::{Named, PoolOptions, Reason};
-use holdfast_tests::{Process, Setup, program, until};
+use holdfast_tests::{Process, Setup, program, until, until_within};
 
 /// No scenario takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -23,14 +23,7 @@ fn pool_program() -> Command {
 /// Runs a scenario, which panics if anything is not as it is to be.
 fn run(scenario: &[&str]) {
     let mut process = Process::start(pool_program().args(scenario));
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = process.ended() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "{scenario:?} is not done within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let status = until_within(PATIENCE, &format!("{scenario:?} is done"), || process.ended());
     assert!(status.success(), "{scenario:?} failed: {status}");
 }
 

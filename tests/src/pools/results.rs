@@ -11,7 +11,9 @@ use holdfast::blocking::{Executor, Manager, Pool, as_completed, wait};
 use holdfast::{Callbacks, Error, PoolOptions, ReturnWhen};
 
 use crate::functions::{add, half, panics_at, pid, sleeps, square, waits};
-use crate::{PATIENCE, until};
+use holdfast_tests::PATIENCE;
+
+use crate::until;
 
 pub(crate) fn results() {
     let manager = Manager::start().unwrap();
