@@ -1,14 +1,16 @@
 //! The pieces of the session stream that both of its ends share: how a task that is polled for many reasons avoids being
-//! woken by itself ([`SelfWake`]), and how bytes leave through HTTP/2's flow control ([`Outbox`]), and stay until the other end
-//! has them ([`Sent`]); and a Unix socket that wakes nobody for nothing ([`UnixSocket`]).
+//! woken by itself ([`SelfWake`]), and how bytes leave through HTTP/2's flow control ([`Outbox`]), stay until the other end has
+//! them ([`Sent`]) and arrive ([`Inbox`]); and a Unix socket that wakes nobody for nothing ([`UnixSocket`]).
 //!
 //! There is no protocol and no object here.
 
+mod inbox;
 mod outbox;
 mod self_wake;
 mod sent;
 mod unix_socket;
 
+pub use inbox::Inbox;
 pub use outbox::Outbox;
 pub use self_wake::{SelfWake, Side};
 pub use sent::Sent;
