@@ -35,12 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".holdfast.v1.PoolArguments.encoded",
             ".holdfast.v1.PoolOutcome.encoded",
         ])
+        // These requests would be larger than all others, and an op of any kind is moved as the largest is.
+        .boxed(".holdfast.v1.ArraySetSliceRequest.elements")
+        .boxed(".holdfast.v1.PoolRunRequest.arguments")
         .service_generator(Box::new(Services {
             pool: pool.clone(),
             kinds: Vec::new(),
             tonic: tonic_prost_build::configure().build_client(false).service_generator(),
-            requests: Vec::new(),
-            responses: Vec::new(),
+            messages: Vec::new(),
         }))
         .compile_fds(compiler.file_descriptor_set())?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -63,8 +65,7 @@ struct Services {
     kinds: Vec<(u32, String)>,
     tonic: Box<dyn ServiceGenerator>,
     /// The request and the response messages of all kinds.
-    requests: Vec<String>,
-    responses: Vec<String>,
+    messages: Vec<String>,
 }
 
 impl Services {
@@ -124,14 +125,14 @@ impl ServiceGenerator for Services {
                 request_of_op(&service, kind, &ops, method, waits, code).expect("writing to a String");
             }
             for method in &service.methods {
-                let request = method.input_proto_type.trim_start_matches('.');
-                let request = self.pool.get_message_by_name(request).expect("as above");
-                request_reader(&method.input_type, &request, code).expect("writing to a String");
-                self.requests.push(method.input_type.clone());
-                let response = method.output_proto_type.trim_start_matches('.');
-                let response = self.pool.get_message_by_name(response).expect("as above");
-                response_writer(&method.output_type, &response, code).expect("writing to a String");
-                self.responses.push(method.output_type.clone());
+                let request = (&method.input_proto_type, &method.input_type);
+                let response = (&method.output_proto_type, &method.output_type);
+                for (proto_name, rust_name) in [request, response] {
+                    let message = self.pool.get_message_by_name(proto_name.trim_start_matches('.')).expect("as above");
+                    message_reader(rust_name, &message, code).expect("writing to a String");
+                    message_writer(rust_name, &message, code).expect("writing to a String");
+                    self.messages.push(rust_name.clone());
+                }
             }
             self.kinds.push((kind, snake(noun(&service))));
         } else if service.methods.iter().all(|m| !m.client_streaming && !m.server_streaming) {
@@ -147,8 +148,7 @@ impl ServiceGenerator for Services {
     }
 
     fn finalize_package(&mut self, _: &str, code: &mut String) {
-        each("request", "crate::fields::VisitRequests", &self.requests, code).expect("writing to a String");
-        each("response", "crate::written::VisitResponses", &self.responses, code).expect("writing to a String");
+        each_message(&self.messages, code).expect("writing to a String");
         self.kinds.sort_unstable();
         code.push_str("/// Number and name of each kind, the manager itself first.\n");
         writeln!(code, "pub const KINDS: &[(u32, &str)] = &{:?};", self.kinds).expect("writing to a String");
@@ -267,18 +267,18 @@ fn request_of_op(
     writeln!(code, "type Response = {};\n}}", method.output_type)
 }
 
-/// Writes how a request is read field by field. A field that is not of the types below is left to prost, and with it the
-/// whole request.
-fn request_reader(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+/// Writes how a message is read field by field. A field that is not of the types below is left to prost, and with it the
+/// whole message.
+fn message_reader(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
     let mut fields: Vec<FieldDescriptor> = message.fields().collect();
     fields.sort_by_key(FieldDescriptor::number);
     let oneofs: Vec<String> =
         message.oneofs().filter(|oneof| !oneof.is_synthetic()).map(|oneof| oneof.name().to_owned()).collect();
 
-    writeln!(code, "impl crate::fields::Request for {rust_name} {{")?;
+    writeln!(code, "impl crate::ops::Readable for {rust_name} {{")?;
     writeln!(code, "#[inline]\n#[allow(unused_mut, clippy::needless_update, clippy::map_identity)]")?;
-    writeln!(code, "fn read(request: &[u8]) -> Option<Self> {{")?;
-    writeln!(code, "let mut fields = crate::fields::Fields::new(request);")?;
+    writeln!(code, "fn read(message: &[u8]) -> Option<Self> {{")?;
+    writeln!(code, "let mut fields = crate::fields::Fields::new(message);")?;
     for oneof in &oneofs {
         writeln!(code, "let mut r#{oneof} = None;")?;
     }
@@ -339,8 +339,8 @@ fn number_from(kind: &Kind) -> Option<&'static str> {
     })
 }
 
-/// Writes how a response is written. One that has a field of another type than those below is left to prost.
-fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+/// Writes how a message is written. One that has a field of another type than those below is left to prost.
+fn message_writer(rust_name: &str, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
     let mut fields: Vec<FieldDescriptor> = message.fields().collect();
     fields.sort_by_key(FieldDescriptor::number);
     let parts: Option<Vec<(String, String)>> = fields.iter().map(field_writer).collect();
@@ -352,7 +352,10 @@ fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut Stri
         writeln!(code, "#[inline]\nfn written_len(&self) -> usize {{ {len} }}")?;
         writeln!(code, "#[inline]\n#[allow(unused_variables)]")?;
         writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ {puts} }}")?;
-        let data = fields.iter().filter(|field| matches!(field.kind(), Kind::Message(_)));
+        let is_datum = |field: &&FieldDescriptor| {
+            matches!(field.kind(), Kind::Message(_)) && field.cardinality() != Cardinality::Repeated
+        };
+        let data = fields.iter().filter(is_datum);
         let discards: String = data
             .map(|field| format!("if let Some(datum) = self.r#{} {{ datum.discard(); }}\n", field.name()))
             .collect();
@@ -367,29 +370,47 @@ fn response_writer(rust_name: &str, message: &MessageDescriptor, code: &mut Stri
 
 /// The length of a field, and what writes it.
 fn field_writer(field: &FieldDescriptor) -> Option<(String, String)> {
-    if field.cardinality() == Cardinality::Repeated || field.containing_oneof().is_some() || field.number() > 15 {
+    if oneof(field).is_some() || field.number() > 15 {
         return None;
     }
-    let (number, name) = (field.number(), field.name());
-    Some(match field.kind() {
-        Kind::Message(message) if message.full_name() == "holdfast.v1.Datum" => (
-            format!("crate::written::datum_len(&self.r#{name})"),
-            format!("crate::written::put_datum({number}, &self.r#{name}, out)"),
-        ),
-        // Those that fit 64 bits without a sign.
-        Kind::Bool | Kind::Uint32 | Kind::Uint64 => (
-            format!("crate::written::number_len(self.r#{name})"),
-            format!("crate::written::put_number({number}, self.r#{name}, out)"),
-        ),
+    let is_repeated = field.cardinality() == Cardinality::Repeated;
+    // A field of its own presence, which is written also if it is 0.
+    let is_optional = field.containing_oneof().is_some();
+    let (what, value) = match field.kind() {
+        Kind::Message(message) if message.full_name() == "holdfast.v1.Datum" => {
+            (if is_repeated { "data" } else { "datum" }, format!("&self.r#{}", field.name()))
+        }
+        _ if is_repeated => return None,
+        Kind::String | Kind::Bytes if !is_optional => ("blob", format!("&self.r#{}", field.name())),
+        kind => {
+            let bits = bits_of(&kind)?;
+            if is_optional {
+                ("optional", format!("self.r#{}.map(|number| {})", field.name(), bits("number")))
+            } else {
+                ("number", bits(&format!("self.r#{}", field.name())))
+            }
+        }
+    };
+    let (number, len) = (field.number(), format!("crate::written::{what}_len({value})"));
+    Some((len, format!("crate::written::put_{what}({number}, {value}, out)")))
+}
+
+/// What makes the bits of its varint of a number: those with a sign have 64, as everywhere in protobuf.
+fn bits_of(kind: &Kind) -> Option<fn(&str) -> String> {
+    Some(match kind {
+        Kind::Bool | Kind::Uint32 => |number| format!("u64::from({number})"),
+        Kind::Uint64 => |number| number.to_owned(),
+        Kind::Int32 | Kind::Enum(_) => |number| format!("i64::from({number}) as u64"),
+        Kind::Int64 => |number| format!("{number} as u64"),
         _ => return None,
     })
 }
 
 /// Lets the tests hold what is written here for every message to prost.
-fn each(what: &str, visitor: &str, messages: &[String], code: &mut String) -> std::fmt::Result {
-    writeln!(code, "#[cfg(test)]\npub(crate) fn each_{what}(visit: &mut impl {visitor}) {{")?;
+fn each_message(messages: &[String], code: &mut String) -> std::fmt::Result {
+    writeln!(code, "#[cfg(test)]\npub(crate) fn each_message(visit: &mut impl crate::ops::VisitMessages) {{")?;
     for message in messages {
-        writeln!(code, "visit.{what}::<{message}>({message:?});")?;
+        writeln!(code, "visit.message::<{message}>({message:?});")?;
     }
     writeln!(code, "}}")
 }

@@ -48,6 +48,22 @@ EXAMPLES
   cargo run --release -p holdfast-bench -- compare --only 'list unpinned' --only unary
   cargo run --release -p holdfast-bench -- compare --json bench.json --rounds 9";
 
+const INSTRUCTIONS_HELP: &str = "\
+FIGURES
+  Instructions in user space, system calls not included. A lock acquired and
+  released, and an item put and taken, are two calls and one figure. Busy
+  polling is off: how often somebody looks depends on time.
+
+EXIT STATUS
+  0  everything was counted, and with --check nothing is above its budget
+  1  something is, or could not be counted
+  2  wrong usage
+
+EXAMPLES
+  bench/instructions --check
+  bench/instructions --write
+  bench/instructions --only dict.add --functions 20";
+
 /// Side-by-side benchmarks of Holdfast and its peers
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-bench", version, after_long_help = AFTER_HELP, max_term_width = 120)]
@@ -67,10 +83,20 @@ pub(crate) enum Command {
     /// to standard error.
     #[command(after_long_help = AFTER_HELP)]
     Compare(CompareArgs),
+    /// Count the instructions of single calls with callgrind, and compare them with what is allowed
+    ///
+    /// Starts `holdfast serve` and a client under `valgrind --tool=callgrind`, each for a short and for a long run; the
+    /// difference divided by the calls is the figure. All that the two say goes through this program, which lets one of
+    /// them run at a time, so the figures do not depend on what else the machine does. Prints one line for each op, way of
+    /// calling and side.
+    #[command(after_long_help = INSTRUCTIONS_HELP)]
+    Instructions(InstructionsArgs),
     #[command(hide = true)]
     Child(ChildArgs),
     #[command(hide = true)]
     Worker(WorkerArgs),
+    #[command(hide = true)]
+    Counted(CountedArgs),
     #[command(hide = true)]
     EchoServer(EchoServerArgs),
     #[command(hide = true)]
@@ -109,6 +135,74 @@ pub(crate) struct CompareArgs {
     pub(crate) holdfast: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct InstructionsArgs {
+    /// Fail if a figure is more than 5 % above its budget in bench/instructions.json, and say which functions grew
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) check: bool,
+
+    /// Make what is counted the new budgets
+    #[arg(long, conflicts_with = "only")]
+    pub(crate) write: bool,
+
+    /// Only figures whose name contains each of WORDS, case aside (such as `dict.add blocking`); may be given several times
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) only: Vec<String>,
+
+    /// Print so many functions of each figure, those with the most instructions
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) functions: usize,
+
+    /// The `holdfast` program to count [default: the one beside this program, built first if cargo is there]
+    #[arg(long, value_name = "PROGRAM", env = "HOLDFAST_BENCH_PROGRAM")]
+    pub(crate) holdfast: Option<PathBuf>,
+}
+
+/// Where a client process finds its manager.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Place {
+    #[arg(long)]
+    pub(crate) address: Option<String>,
+    #[arg(long)]
+    pub(crate) authkey_file: Option<PathBuf>,
+}
+
+/// One client process whose instructions are counted.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CountedArgs {
+    pub(crate) op: CountedOp,
+    pub(crate) mode: CountedMode,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How often the op is done.
+    #[arg(long)]
+    pub(crate) times: u64,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum CountedOp {
+    /// `dict.get`.
+    DictGet,
+    /// `dict.add`.
+    DictAdd,
+    /// A lock acquired and released.
+    Lock,
+    /// An item put into a queue and taken.
+    Queue,
+}
+
+/// How the calls that are counted are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum CountedMode {
+    /// The blocking library, one call at a time.
+    Blocking,
+    /// The async library, one call at a time.
+    Async,
+    /// The async library, 256 calls in flight.
+    InFlight,
+}
+
 /// Become another program, on one CPU, and die with the process that started this one.
 #[derive(Args, Debug)]
 pub(crate) struct ChildArgs {
@@ -122,10 +216,8 @@ pub(crate) struct ChildArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct WorkerArgs {
     pub(crate) work: WorkerWork,
-    #[arg(long)]
-    pub(crate) address: Option<String>,
-    #[arg(long)]
-    pub(crate) authkey_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Calls to measure; entries, objects or sessions to make for the works that make something.
     #[arg(long, default_value_t = 1)]
     pub(crate) calls: u64,

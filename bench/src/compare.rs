@@ -34,7 +34,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<ExitCode> {
 }
 
 /// Whether all words of one of the selections, if there are any, are in the name.
-fn is_wanted(name: &str, only: &[String]) -> bool {
+pub(crate) fn is_wanted(name: &str, only: &[String]) -> bool {
     let name = name.to_lowercase();
     let has_all = |words: &String| words.to_lowercase().split_whitespace().all(|word| name.contains(word));
     only.is_empty() || only.iter().any(has_all)

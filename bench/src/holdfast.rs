@@ -3,6 +3,7 @@
 //! Everything that touches Holdfast stands here, and in the modules beneath.
 
 mod children;
+pub(crate) mod counted;
 mod locks;
 mod meetings;
 mod neighbours;
@@ -79,7 +80,7 @@ impl Server {
         polling: Option<Polling>,
         cpu: Option<usize>,
     ) -> Result<Self> {
-        let program = program(setting)?;
+        let program = program(setting.holdfast.as_deref(), &setting.program)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
             .words("serve --print-address --listen")
@@ -185,13 +186,15 @@ fn told(launch: Launch, polling: Option<Polling>) -> Launch {
 
 /// A process that makes calls of a manager of its own.
 pub(crate) fn with_own_manager(setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-    let launch = launch_worker(setting, work)?.env("HOLDFAST_PROGRAM", program(setting)?);
+    let launch =
+        launch_worker(setting, work)?.env("HOLDFAST_PROGRAM", program(setting.holdfast.as_deref(), &setting.program)?);
     worker::run(vec![Child::start(launch.words(&format!("--calls {calls}")), cpu)?])
 }
 
 /// `Manager::start()` until the first reply, in a process of its own.
 pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
-    let launch = launch_worker(setting, WorkerWork::Start)?.env("HOLDFAST_PROGRAM", program(setting)?);
+    let launch = launch_worker(setting, WorkerWork::Start)?
+        .env("HOLDFAST_PROGRAM", program(setting.holdfast.as_deref(), &setting.program)?);
     worker::run(vec![Child::start(launch, cpu)?])
 }
 
@@ -258,11 +261,11 @@ fn launch_worker(setting: &Setting, work: WorkerWork) -> Result<Launch> {
 
 /// The `holdfast` program: the one that was named, or the one beside this program, brought up to date by cargo if cargo
 /// started this.
-fn program(setting: &Setting) -> Result<PathBuf> {
-    if let Some(named) = &setting.holdfast {
-        return Ok(named.clone());
+pub(crate) fn program(named: Option<&Path>, own: &Path) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
     }
-    let directory = setting.program.parent().context("this program is in no directory")?;
+    let directory = own.parent().context("this program is in no directory")?;
     let beside = directory.join("holdfast");
     if let Some(cargo) = std::env::var_os("CARGO") {
         let target = directory.parent().context("this program is in no target directory")?;
@@ -361,7 +364,7 @@ const DICT: &str = "hits";
 const KEY: &str = "counter";
 
 fn blocking(args: &WorkerArgs, op: Op) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let dict = manager.dict::<String, i64>(DICT)?;
     let key = KEY.to_owned();
     // `get` is to find something, whichever work comes first.
@@ -374,7 +377,7 @@ fn blocking(args: &WorkerArgs, op: Op) -> Result<()> {
 }
 
 async fn one_at_a_time(args: &WorkerArgs, op: Op) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let dict = manager.dict::<String, i64>(DICT).await?;
     let key = KEY.to_owned();
     // `get` is to find something, whichever work comes first.
@@ -390,7 +393,7 @@ async fn connections(args: &WorkerArgs) -> Result<()> {
     let mut managers = Vec::with_capacity(CONNECTIONS);
     let mut dicts = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        let manager = client::connect(args).await?;
+        let manager = client::connect(&args.place).await?;
         dicts.push(manager.dict::<String, i64>(DICT).await?);
         managers.push(manager);
     }
@@ -398,7 +401,7 @@ async fn connections(args: &WorkerArgs) -> Result<()> {
 }
 
 async fn tasks(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let dict = manager.dict::<String, i64>(DICT).await?;
     many_tasks(args, &vec![dict; IN_FLIGHT], false).await
 }
@@ -421,7 +424,7 @@ async fn many_tasks(args: &WorkerArgs, dicts: &[client::Dict<String, i64>], time
 }
 
 async fn in_flight(args: &WorkerArgs, width: usize) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let dict = manager.dict::<String, i64>(DICT).await?;
     let key = KEY.to_owned();
     let work = |calls| load::pipelined(width, calls, || dict.add(&key, 1).send());
@@ -430,7 +433,7 @@ async fn in_flight(args: &WorkerArgs, width: usize) -> Result<()> {
 
 /// `get` on all objects, each through a proxy of its own, in an order that no cache foresees.
 async fn spread_get(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let objects = manager.dict::<String, u64>(OBJECTS).await?.get(OBJECTS).await?.context("no objects")?;
     let mut dicts = Vec::new();
     let mut opening = 0..objects;
@@ -462,7 +465,7 @@ fn object(index: u64) -> String {
 }
 
 async fn fill_objects(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     worker::ready_async().await?;
     let start_ns = now_ns();
     let key = KEY.to_owned();
@@ -478,7 +481,7 @@ async fn fill_objects(args: &WorkerArgs) -> Result<()> {
 }
 
 async fn fill_entries(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let dict = manager.dict::<String, u64>("entries").await?;
     worker::ready_async().await?;
     let start_ns = now_ns();
@@ -497,7 +500,7 @@ async fn sessions(args: &WorkerArgs) -> Result<()> {
     let start_ns = now_ns();
     let mut managers = Vec::new();
     for _ in 0..args.calls {
-        let manager = client::connect(args).await?;
+        let manager = client::connect(&args.place).await?;
         manager.dict::<String, i64>(DICT).await?.add(&KEY.to_owned(), 1).await?;
         managers.push(manager);
     }
@@ -515,23 +518,41 @@ async fn start_until_reply() -> Result<()> {
 
 /// The client library, set up as the worker was told.
 mod client {
+    use std::time::Duration;
+
     use anyhow::{Context, Result};
 
-    use crate::args::WorkerArgs;
+    use crate::args::Place;
 
     pub(super) type Dict<K, V> = ::holdfast::Dict<K, V>;
 
-    fn options(args: &WorkerArgs) -> Result<::holdfast::Options> {
-        let address = args.address.as_deref().context("a worker needs --address")?.parse()?;
-        let authkey_file = args.authkey_file.as_deref().context("a worker needs --authkey-file")?;
+    fn options(place: &Place) -> Result<::holdfast::Options> {
+        let address = place.address.as_deref().context("a worker needs --address")?.parse()?;
+        let authkey_file = place.authkey_file.as_deref().context("a worker needs --authkey-file")?;
         Ok(::holdfast::Options::default().address(address).authkey_file(authkey_file))
     }
 
-    pub(super) async fn connect(args: &WorkerArgs) -> Result<::holdfast::Manager> {
-        Ok(::holdfast::Manager::connect_with(&options(args)?).await?)
+    /// Under callgrind, on a machine with other work, a client needs seconds for what takes milliseconds.
+    const SLOW: Duration = Duration::from_secs(120);
+
+    /// The same, but replies are never polled for, and nothing is late.
+    fn options_asleep(place: &Place) -> Result<::holdfast::Options> {
+        Ok(options(place)?.busy_poll(::holdfast::BusyPoll::Off).connect_timeout(SLOW))
     }
 
-    pub(super) fn connect_blocking(args: &WorkerArgs) -> Result<::holdfast::blocking::Manager> {
-        Ok(::holdfast::blocking::Manager::connect_with(&options(args)?)?)
+    pub(super) async fn connect(place: &Place) -> Result<::holdfast::Manager> {
+        Ok(::holdfast::Manager::connect_with(&options(place)?).await?)
+    }
+
+    pub(super) fn connect_blocking(place: &Place) -> Result<::holdfast::blocking::Manager> {
+        Ok(::holdfast::blocking::Manager::connect_with(&options(place)?)?)
+    }
+
+    pub(super) async fn connect_asleep(place: &Place) -> Result<::holdfast::Manager> {
+        Ok(::holdfast::Manager::connect_with(&options_asleep(place)?).await?)
+    }
+
+    pub(super) fn connect_blocking_asleep(place: &Place) -> Result<::holdfast::blocking::Manager> {
+        Ok(::holdfast::blocking::Manager::connect_with(&options_asleep(place)?)?)
     }
 }

@@ -10,6 +10,7 @@ mod compare;
 mod contender;
 mod holdfast;
 mod idle;
+mod instructions;
 mod interrupt;
 mod load;
 mod memory;
@@ -47,8 +48,10 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Compare(compare) => return compare::run(compare),
+        Command::Instructions(args) => return instructions::run(args),
         Command::Child(child) => return Err(pin::become_program(child)),
         Command::Worker(worker) => holdfast::work(worker)?,
+        Command::Counted(counted) => holdfast::counted::work(counted)?,
         Command::EchoServer(server) => echo::serve(&server.socket)?,
         Command::EchoClient(client) => echo::call(client)?,
         Command::RedisClient(client) => redis::call(client)?,

@@ -154,7 +154,9 @@ impl Engine {
         });
         match applied {
             Ok((index, answer, woken)) => {
-                self.waits.answer(index, woken);
+                if !woken.is_empty() {
+                    self.waits.answer(index, woken);
+                }
                 (index, answer)
             }
             Err(refusal) => (0, Answer::Refused(refusal)),

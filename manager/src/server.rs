@@ -39,9 +39,6 @@ use crate::transport::{Accepted, Listener, Shared, serve, serve_tls};
 /// The largest message of a client that need not have proven anything.
 const STRANGER_MESSAGE_BYTES: usize = 4096;
 
-/// How often expired tokens are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
-
 /// How many tasks run before the system is asked what has come for the others. tokio's 61 would let so many connections
 /// have their turn before a call is noticed; to ask costs less than a microsecond.
 const TASKS_BETWEEN_EVENTS: u32 = 4;
@@ -210,7 +207,7 @@ impl Server {
             });
         }
         let mut stop = pin!(stop);
-        let mut sweep = tokio::time::interval(SWEEP);
+        let mut sweeping = pin!(self.shared.store.tokens.run());
         let mut expiry = pin!(self.shared.store.engine.run());
         loop {
             tokio::select! {
@@ -220,7 +217,7 @@ impl Server {
                     return Err(StartError::System(io::Error::other("a listener has failed")));
                 }
                 () = &mut expiry => unreachable!("there is no last deadline"),
-                _ = sweep.tick() => drop(self.shared.store.tokens.sweep(Instant::now())),
+                () = &mut sweeping => unreachable!("there is no last token"),
             }
         }
 

@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use holdfast_proto::{Reason, Refusal, ShareRequest};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::slot::Held;
 
 const USES_MAX: u32 = u16::MAX as u32;
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often expired tokens are looked for, while there are any.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Objects on their way from one process to another: each token holds a reference to one, so that it cannot vanish.
 ///
@@ -19,6 +24,8 @@ const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Tokens {
     limit: usize,
     state: Mutex<State>,
+    /// There is one more.
+    shared: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +47,7 @@ struct Shared {
 
 impl Tokens {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+        Self { limit, state: Mutex::default(), shared: Notify::new() }
     }
 
     /// Makes a token for an object.
@@ -77,6 +84,8 @@ impl Tokens {
         let end = now + lifetime;
         state.tokens.insert(token, Shared { slot, uses: request.uses, end });
         state.ends.insert((end, token), ());
+        drop(state);
+        self.shared.notify_one();
         Ok(token)
     }
 
@@ -108,6 +117,19 @@ impl Tokens {
     /// How many wait to be taken up.
     pub(crate) fn len(&self) -> usize {
         self.state.lock().tokens.len()
+    }
+
+    /// Drops what has expired, as long as it is polled. Without tokens it waits without a timer: one that runs costs every call
+    /// that the thread serves a look at the clock, and wakes a manager that nobody uses.
+    pub(crate) async fn run(&self) {
+        loop {
+            if self.len() == 0 {
+                self.shared.notified().await;
+            } else {
+                sleep(SWEEP).await;
+                drop(self.sweep(Instant::now()));
+            }
+        }
     }
 
     /// Drops what has expired, and tells when to look again. The references are returned so that they are dropped where

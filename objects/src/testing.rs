@@ -412,7 +412,7 @@ impl Tested for Array {
             7..10 => {
                 let (slice, skip, left) = (source.array_slice(), source.below(2), source.below(2));
                 let len = source.below(6);
-                let elements = source.often().then(|| source.array_elements(len));
+                let elements = source.often().then(|| source.array_elements(len).into());
                 Op::SetSlice(ArraySetSliceRequest { slice, elements, skip, left })
             }
             10 => Op::Fill(ArrayFillRequest { value: source.often().then(|| source.scalar()) }),

@@ -6,11 +6,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use prost::Message;
 use prost::encoding::{BytesAdapter, DecodeContext, WireType, bytes, message, string};
 
 use crate::Datum;
-use crate::ops::Unreadable;
+use crate::ops::{Readable, Unreadable};
 
 pub(crate) const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
@@ -137,30 +136,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A request message that is read field by field, as `build.rs` writes it from the `.proto` file.
-pub(crate) trait Request: Message + Default {
-    /// Reads a request as encoders write it: each field at most once, and in the order of their numbers. `None` says nothing
-    /// about it: then prost is to read it.
-    fn read(request: &[u8]) -> Option<Self>;
-}
-
-/// Reads a request into its op: what encoders write at once, and everything else as prost does.
+/// Reads a request into its op.
 #[inline(always)]
-pub(crate) fn read<R: Request, O>(request: &[u8], op: impl FnOnce(R) -> O) -> Result<O, Unreadable> {
-    match R::read(request) {
-        Some(read) => Ok(op(read)),
-        None => Ok(op(read_slowly(request)?)),
-    }
+pub(crate) fn read<R: Readable, O>(request: &[u8], op: impl FnOnce(R) -> O) -> Result<O, Unreadable> {
+    Ok(op(R::read_any(request)?))
 }
 
-/// Unknown fields, long keys, wrong wire types and everything that is refused: prost says best what is wrong.
-#[cold]
-fn read_slowly<R: Request>(request: &[u8]) -> Result<R, prost::DecodeError> {
-    R::decode(request)
-}
-
-/// What the fields of a request are read with, by their keys. A field that is not next is absent; a field that cannot be
-/// read makes a `None`, which leaves the whole request to prost. What can be told at a glance is read here, and what cannot
+/// What the fields of a message are read with, by their keys. A field that is not next is absent; a field that cannot be
+/// read makes a `None`, which leaves the whole message to prost. What can be told at a glance is read here, and what cannot
 /// by the part of prost that reads it anyway.
 impl Fields<'_> {
     /// The bits of a number, a truth value or an enum.
@@ -220,12 +203,6 @@ impl Fields<'_> {
         }
         Some(blob)
     }
-}
-
-/// Something to do with every request message of every kind.
-#[cfg(test)]
-pub(crate) trait VisitRequests {
-    fn request<R: Request + core::fmt::Debug>(&mut self, name: &str);
 }
 
 #[cfg(test)]

@@ -130,8 +130,8 @@ pub struct ReplyFrame<'a> {
 }
 
 /// Appends a call with its length prefix.
-pub fn put_call<M: Message>(out: &mut BytesMut, received: u64, sequence: u64, handle: u32, op: u32, request: &M) {
-    put_sized_call(out, received, sequence, handle, op, request, request.encoded_len());
+pub fn put_call<M: Written>(out: &mut BytesMut, received: u64, sequence: u64, handle: u32, op: u32, request: &M) {
+    put_sized_call(out, received, sequence, handle, op, request, request.written_len());
 }
 
 /// As [`put_call`], with a fence.
@@ -143,7 +143,7 @@ pub fn put_fenced_call<M: Message>(out: &mut BytesMut, received: u64, call: Call
 
 /// As [`put_call`], for one who knows already that the request has `request_len` bytes.
 #[inline]
-pub fn put_sized_call<M: Message>(
+pub fn put_sized_call<M: Written>(
     out: &mut BytesMut,
     received: u64,
     sequence: u64,
@@ -168,14 +168,14 @@ pub fn put_sized_call<M: Message>(
     head.bytes_header(CALL_REQUEST, request_len);
     // Into what has its length already: a buffer that may grow is asked for room at every byte.
     if let Some(mut rest) = head.rest(request_len) {
-        request.encode_raw(&mut rest);
+        request.put(&mut rest);
         head.put(out);
     } else {
         out.reserve(PREFIX + frame_len);
         head.put(out);
         let begin = out.len();
         out.resize(begin + request_len, 0);
-        request.encode_raw(&mut &mut out[begin..]);
+        request.put(&mut &mut out[begin..]);
     }
 }
 

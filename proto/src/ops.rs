@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use bytes::BufMut;
-use prost::Message;
+use prost::{DecodeError, Message};
 
 use crate::datum::HasReferences;
 
 /// A request message that the session stream carries: which op of which kind it is, and what answers it.
-pub trait Request: Message + HasReferences + Default + Send + 'static {
+pub trait Request: Message + Written + HasReferences + Default + Send + 'static {
     /// The number of the kind.
     const KIND: u32;
     /// The number of the op within the kind.
@@ -18,7 +18,7 @@ pub trait Request: Message + HasReferences + Default + Send + 'static {
     /// `NounService/Method`, for people.
     const NAME: &'static str;
     /// The message that answers it.
-    type Response: Message + HasReferences + Default;
+    type Response: Message + Readable + HasReferences + Default;
 }
 
 /// All ops of one kind, as a closed enum.
@@ -48,7 +48,35 @@ pub trait Response: HasReferences + Clone + core::fmt::Debug + PartialEq + Send 
     fn write(self, writer: impl Writer);
 }
 
-/// A response message of one op, written as prost does, to the byte.
+/// A request or response message of one op that is read field by field, as `build.rs` writes it from the `.proto` file.
+pub trait Readable: Message + Default {
+    /// Reads a message as encoders write it: each field at most once, and in the order of their numbers. `None` says nothing
+    /// about it: then prost is to read it.
+    fn read(message: &[u8]) -> Option<Self>;
+
+    /// Reads what encoders write at once, and everything else as prost does.
+    #[inline]
+    fn read_any(message: &[u8]) -> Result<Self, DecodeError> {
+        match Self::read(message) {
+            Some(read) => Ok(read),
+            None => read_slowly(message),
+        }
+    }
+}
+
+/// Unknown fields, long keys, wrong wire types and everything that is refused: prost says best what is wrong.
+#[cold]
+fn read_slowly<M: Message + Default>(message: &[u8]) -> Result<M, DecodeError> {
+    M::decode(message)
+}
+
+/// Something to do with every request and response message of every kind.
+#[cfg(test)]
+pub(crate) trait VisitMessages {
+    fn message<M: Readable + Written + core::fmt::Debug>(&mut self, name: &str);
+}
+
+/// A request or response message of one op, written as prost does, to the byte.
 pub trait Written {
     /// The bytes that [`put`](Self::put) writes.
     fn written_len(&self) -> usize;
@@ -72,5 +100,5 @@ pub enum Unreadable {
     Unknown,
     /// The bytes are not the request message of that op.
     #[error(transparent)]
-    Malformed(#[from] prost::DecodeError),
+    Malformed(#[from] DecodeError),
 }

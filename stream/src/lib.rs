@@ -1,17 +1,19 @@
 //! The pieces of the session stream that both of its ends share: how a task that is polled for many reasons avoids being
-//! woken by itself ([`SelfWake`]), and how bytes leave through HTTP/2's flow control ([`Outbox`]), and stay until the other end
-//! has them ([`Sent`]); a Unix socket that wakes nobody for nothing ([`UnixSocket`]); and when sockets are polled before a thread
-//! sleeps ([`Policy`]).
+//! woken by itself ([`SelfWake`]), and how bytes leave through HTTP/2's flow control ([`Outbox`]), stay until the other end has
+//! them ([`Sent`]) and arrive ([`Inbox`]); a Unix socket that wakes nobody for nothing ([`UnixSocket`]); and when sockets are
+//! polled before a thread sleeps ([`Policy`]).
 //!
 //! There is no protocol and no object here.
 
 mod busy_poll;
+mod inbox;
 mod outbox;
 mod self_wake;
 mod sent;
 mod unix_socket;
 
 pub use busy_poll::{BUSY_POLL_VARIABLE, BusyPoll, Look, Next, NotBusyPoll, Policy, Polled, Spell, allowed_cpus, poll};
+pub use inbox::Inbox;
 pub use outbox::Outbox;
 pub use self_wake::{SelfWake, Side};
 pub use sent::Sent;

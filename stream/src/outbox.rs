@@ -14,6 +14,9 @@ use crate::sent::Sent;
 #[derive(Debug, Default)]
 pub struct Outbox {
     frames: BytesMut,
+    /// For so many bytes more there was room when h2 was last asked. It can have become less only where the other end has made
+    /// its windows smaller, and then h2 keeps what exceeds them, which is no more than [`AHEAD`].
+    room: usize,
     /// Where frames may have to be sent again.
     sent: Option<Box<Sent>>,
 }
@@ -21,12 +24,16 @@ pub struct Outbox {
 /// A burst of small frames fits; an idle stream keeps no more.
 const RESERVE: usize = 4096;
 
+/// Where there is no room for what is to leave, room for so much more is asked for, which many small frames use up one after
+/// the other. It is taken from what the other streams of the connection may send, so it is little of the smallest window.
+const AHEAD: usize = 4096;
+
 impl Outbox {
     /// One that keeps what it has sent, until it is told that the other end has it. It costs a reference to each piece that
     /// leaves, and no copy.
     #[must_use]
     pub fn keeping(sent: Sent) -> Self {
-        Self { frames: BytesMut::new(), sent: Some(Box::new(sent)) }
+        Self { sent: Some(Box::new(sent)), ..Self::default() }
     }
 
     /// All frames up to this number are written by now. Without effect where nothing is kept.
@@ -78,16 +85,21 @@ impl Outbox {
     /// read first.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &mut SendStream<Bytes>) -> Poll<Result<(), h2::Error>> {
         while !self.frames.is_empty() {
-            stream.reserve_capacity(self.frames.len());
-            let mut capacity = stream.capacity();
-            if capacity == 0 {
-                capacity = match ready!(stream.poll_capacity(cx)) {
-                    Some(capacity) => capacity?,
+            if self.room < self.frames.len() {
+                stream.reserve_capacity(self.frames.len().max(AHEAD));
+                self.room = stream.capacity();
+            }
+            if self.room == 0 {
+                match ready!(stream.poll_capacity(cx)) {
+                    // What there is now, which may be nothing: h2 tells also of room that has been used since.
+                    Some(capacity) => _ = capacity?,
                     // The stream was reset, so nobody waits for these bytes.
                     None => return Poll::Ready(Err(h2::Reason::STREAM_CLOSED.into())),
-                };
+                }
+                continue;
             }
-            let part = self.frames.split_to(capacity.min(self.frames.len()));
+            let part = self.frames.split_to(self.room.min(self.frames.len()));
+            self.room = self.room.saturating_sub(part.len()).min(AHEAD);
             let part = part.freeze();
             if let Some(sent) = &mut self.sent {
                 sent.push(part.clone());

@@ -402,7 +402,7 @@ fn working_play(phase: Phase) -> Play {
 }
 
 fn calling_play(phase: Phase) -> Option<Play> {
-    let arguments = Some(PoolArguments { datum: Some(Datum::Integer(1)), encoded: None });
+    let arguments = Some(PoolArguments { datum: Some(Datum::Integer(1)), encoded: None }.into());
     let run = Step::of(PoolRunRequest { function: FUNCTION.to_owned(), arguments, ..PoolRunRequest::default() });
     let lift = vec![join(), take(1, 2, Some(0)), finish(1, &[1, 2])];
     let play = Play { kind: pool::KIND, take: vec![run.clone()], next: vec![run], lift, ..Play::default() };

@@ -15,7 +15,7 @@ use crate::{load, register, worker};
 const FREE: &str = "free lock";
 
 pub(super) async fn asynchronous(args: &WorkerArgs, release: Release) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let lock = manager.lock(FREE).await?;
     worker::measure(args.calls, async |calls| match release {
         Release::Waited => load::one_at_a_time(calls, async || lock.acquire().await?.release().await).await,
@@ -25,7 +25,7 @@ pub(super) async fn asynchronous(args: &WorkerArgs, release: Release) -> Result<
 }
 
 pub(super) fn blocking(args: &WorkerArgs, release: Release) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let lock = manager.lock(FREE)?;
     worker::measure_blocking(args.calls, |calls| match release {
         Release::Waited => load::blocking(calls, || lock.acquire()?.release()),
@@ -37,7 +37,7 @@ pub(super) fn blocking(args: &WorkerArgs, release: Release) -> Result<()> {
 pub(super) fn contend(args: &WorkerArgs) -> Result<()> {
     let path = args.register.as_deref().context("who contends needs --register")?;
     let register = Register::open(path, process::id(), args.calls)?;
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let lock = manager.lock("contended lock")?;
     for _ in 0..load::warm_up(args.calls / PROCESSES as u64) {
         drop(lock.acquire()?);

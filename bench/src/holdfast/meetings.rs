@@ -18,11 +18,11 @@ pub(super) async fn event_set(args: &WorkerArgs) -> Result<()> {
     let mut managers = Vec::new();
     let mut events = Vec::new();
     for _ in 0..args.sessions {
-        let manager = client::connect(args).await?;
+        let manager = client::connect(&args.place).await?;
         events.push(manager.event("event").await?);
         managers.push(manager);
     }
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let setter = manager.event("event").await?;
     worker::measure(args.calls, async |calls| {
         let mut spent = Duration::ZERO;
@@ -50,7 +50,7 @@ pub(super) async fn event_set(args: &WorkerArgs) -> Result<()> {
 
 /// One of the parties of a barrier. A round is counted by the one that came first.
 pub(super) fn barrier(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let barrier = manager.barrier("barrier", PROCESSES as u64)?;
     worker::measure_blocking(args.calls, |rounds| {
         let mut timer = Timer::start_untimed();
@@ -66,7 +66,7 @@ pub(super) fn barrier(args: &WorkerArgs) -> Result<()> {
 /// Holds calls that wait for a lock, which another session has.
 pub(super) async fn lock_waits(args: &WorkerArgs) -> Result<()> {
     let start_ns = now_ns();
-    let (holder, waiter) = (client::connect(args).await?, client::connect(args).await?);
+    let (holder, waiter) = (client::connect(&args.place).await?, client::connect(&args.place).await?);
     let held = holder.lock("held lock").await?.acquire().await?;
     let lock = waiter.lock("held lock").await?;
     let waits: Vec<_> = (0..args.calls).map(|_| lock.acquire().send()).collect();
@@ -83,7 +83,7 @@ pub(super) async fn lock_waits(args: &WorkerArgs) -> Result<()> {
 /// Holds calls that wait for an event, which nobody sets.
 pub(super) async fn event_waits(args: &WorkerArgs) -> Result<()> {
     let start_ns = now_ns();
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let event = manager.event("event").await?;
     let waits: Vec<_> = (0..args.calls).map(|_| event.wait().send()).collect();
     // What a session asks for is done in this order: once this is answered, its calls wait.

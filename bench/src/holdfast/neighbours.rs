@@ -12,7 +12,7 @@ use crate::{load, worker};
 
 /// Makes a call each millisecond.
 pub(super) fn light(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let dict = manager.dict::<String, i64>(DICT)?;
     let key = KEY.to_owned();
     dict.add(&key, 1)?;
@@ -21,7 +21,7 @@ pub(super) fn light(args: &WorkerArgs) -> Result<()> {
 
 /// Keeps many calls in flight, from one task.
 pub(super) async fn calls(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let dict = manager.dict::<String, i64>(DICT).await?;
     let key = KEY.to_owned();
     let mut running: VecDeque<_> = (0..CALLS).map(|_| dict.add(&key, 1).send()).collect();
@@ -34,7 +34,7 @@ pub(super) async fn calls(args: &WorkerArgs) -> Result<()> {
 
 /// Sets and gets a very large value.
 pub(super) async fn values(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let large = ByteBuf::from(vec![b'x'; VALUE]);
     let value = manager.value("very large", &ByteBuf::new()).await?;
     worker::ready_async().await?;

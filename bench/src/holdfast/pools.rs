@@ -80,7 +80,7 @@ pub(super) fn ready(args: &WorkerArgs) -> Result<()> {
 /// Leaves tasks in a pool that no worker joins, each a call of its own.
 pub(super) fn waiting_tasks(args: &WorkerArgs) -> Result<()> {
     let start_ns = now_ns();
-    let pool = client::connect_blocking(args)?.pool("waiting tasks")?;
+    let pool = client::connect_blocking(&args.place)?.pool("waiting tasks")?;
     pool.chunk_size(1).map_kept(square, 0..args.calls.cast_signed())?;
     let waiting = pool.state()?.waiting;
     if waiting != args.calls {

@@ -16,7 +16,7 @@ const THERE: &str = "there";
 const BACK: &str = "back";
 
 pub(super) async fn asynchronous(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let queue = manager.queue::<i64>(OWN).await?;
     let put_and_get = async || {
         queue.put(&1).await?;
@@ -26,7 +26,7 @@ pub(super) async fn asynchronous(args: &WorkerArgs) -> Result<()> {
 }
 
 pub(super) fn blocking(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let queue = manager.queue::<i64>(OWN)?;
     let put_and_get = || {
         queue.put(&1)?;
@@ -37,7 +37,7 @@ pub(super) fn blocking(args: &WorkerArgs) -> Result<()> {
 
 /// Puts items for those who [`consume`].
 pub(super) fn produce(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let queue = manager.queue::<ByteBuf>(&shared(args.batch))?;
     let item = ByteBuf::from(vec![b'x'; ITEM]);
     worker::ready()?;
@@ -56,7 +56,7 @@ pub(super) fn produce(args: &WorkerArgs) -> Result<()> {
 
 /// Takes so many items. All who produce together put as many as all who consume take.
 pub(super) fn consume(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let queue = manager.queue::<ByteBuf>(&shared(args.batch))?;
     worker::ready()?;
     let mut timer = Timer::start_untimed();
@@ -86,7 +86,7 @@ fn shared(batch: u64) -> String {
 
 /// Puts an item for the one who [`pong`]s, and waits for the one that comes back.
 pub(super) async fn ping(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let (there, back) = (manager.queue::<i64>(THERE).await?, manager.queue::<i64>(BACK).await?);
     let there_and_back = async || {
         there.put(&1).await?;
@@ -97,7 +97,7 @@ pub(super) async fn ping(args: &WorkerArgs) -> Result<()> {
 
 /// Waits for an item, and puts another, as often as the one who [`ping`]s does it the other way round.
 pub(super) async fn pong(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect(args).await?;
+    let manager = client::connect(&args.place).await?;
     let (there, back) = (manager.queue::<i64>(THERE).await?, manager.queue::<i64>(BACK).await?);
     let answer = async || {
         let item = there.get().await?;
@@ -107,7 +107,7 @@ pub(super) async fn pong(args: &WorkerArgs) -> Result<()> {
 }
 
 pub(super) fn ping_blocking(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let (there, back) = (manager.queue::<i64>(THERE)?, manager.queue::<i64>(BACK)?);
     let there_and_back = || {
         there.put(&1)?;
@@ -117,7 +117,7 @@ pub(super) fn ping_blocking(args: &WorkerArgs) -> Result<()> {
 }
 
 pub(super) fn pong_blocking(args: &WorkerArgs) -> Result<()> {
-    let manager = client::connect_blocking(args)?;
+    let manager = client::connect_blocking(&args.place)?;
     let (there, back) = (manager.queue::<i64>(THERE)?, manager.queue::<i64>(BACK)?);
     let answer = || {
         let item = there.get()?;

@@ -26,9 +26,9 @@ use crate::{load, worker};
 
 /// Adds to the counter, `width` calls at once.
 pub(super) async fn add(args: &WorkerArgs, width: usize) -> Result<()> {
-    let address: Address = args.address.as_deref().context("a worker needs --address")?.parse()?;
+    let address: Address = args.place.address.as_deref().context("a worker needs --address")?.parse()?;
     let Address::Unix(socket) = address else { bail!("this client knows Unix sockets only") };
-    let authkey_file = args.authkey_file.as_deref().context("a worker needs --authkey-file")?;
+    let authkey_file = args.place.authkey_file.as_deref().context("a worker needs --authkey-file")?;
     let door = Door::open(&socket, Authkey::new(std::fs::read(authkey_file)?)?).await?;
 
     let open = OpenRequest { name: DICT.into(), kind: dict::KIND, ..Default::default() };

@@ -169,6 +169,8 @@ struct Connection<Io> {
     stranger: Option<Stranger>,
     shared: Arc<Shared>,
     rare: Rare,
+    /// The session may have something to do in this round.
+    session_is_due: bool,
     closing: bool,
     /// Of the process at the other end, where it is known.
     peer_pid: Option<u32>,
@@ -204,6 +206,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             stranger: Some(Stranger { requests: STRANGER_REQUESTS, bytes: Budget::new(STRANGER_BYTES) }),
             shared,
             rare,
+            session_is_due: true,
             closing: false,
             peer_pid,
             orphaned: false,
@@ -227,6 +230,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     fn handle_request(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        self.session_is_due = true;
         if let Some(stranger) = &mut self.stranger {
             stranger.requests = stranger.requests.saturating_sub(1);
             if stranger.requests == 0 {
@@ -383,6 +387,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
         let _scope = this.wakes.scope(cx);
         this.stint.begin();
         note_activity();
+        this.session_is_due = true;
         for _ in 0..ROUNDS {
             // All that the process sent is here when its end is known, and still counts, a goodbye most of all.
             let is_last = this.orphaned;
@@ -395,17 +400,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
                 this.detach();
                 return Poll::Ready(());
             }
-            this.wakes.take(Side::Stream);
-            this.poll_session();
-            if this.wakes.take(Side::Rare) && this.poll_rare().is_ready() {
-                return Poll::Ready(());
+            // What others did has woken the task, and was seen in its first round. In the rounds that follow the session is
+            // polled for what this task did.
+            this.session_is_due |= this.wakes.take(Side::Stream) | this.closing;
+            if std::mem::take(&mut this.session_is_due) {
+                this.poll_session();
+            }
+            if this.wakes.take(Side::Rare) {
+                if this.poll_rare().is_ready() {
+                    return Poll::Ready(());
+                }
+                this.session_is_due = true;
             }
             if !this.stint.goes_on() {
                 break;
             }
             let connection = this.wakes.take(Side::Connection);
-            let stream = this.wakes.take(Side::Stream);
-            if connection || stream {
+            this.session_is_due |= this.wakes.take(Side::Stream);
+            if connection || this.session_is_due {
                 continue;
             }
             if is_last {

@@ -12,7 +12,7 @@ use holdfast_proto::frame::{self, Broken, CallFrame, ClientSays, Deframer, FromC
 use holdfast_proto::{
     CONNECT_PATH, Goodbye, Hello, INCARNATION_METADATA, PROTOCOL, Resume, ServerFrame, Welcome, server_frame,
 };
-use holdfast_stream::{Outbox, Sent};
+use holdfast_stream::{Inbox, Outbox, Sent};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ const FRAMES_WITHOUT_A_CLOCK: usize = 64;
 ///   its replies is slowed, and costs its limit, one reply and the stream's window.
 /// - It ends with a status, after everything before it has left. A broken protocol ends it with an error.
 pub(super) struct SessionStream {
-    recv: RecvStream,
+    inbox: Inbox,
     send: SendStream<Bytes>,
     deframer: Deframer,
     outbox: Outbox,
@@ -91,7 +91,7 @@ impl SessionStream {
         stint: Stint,
     ) -> Self {
         Self {
-            recv,
+            inbox: recv.into(),
             send,
             deframer: Deframer::new(limits.frame_bytes()),
             outbox: Outbox::default(),
@@ -171,7 +171,7 @@ impl SessionStream {
             return true;
         }
         // Who could not send is not told why; who reads is.
-        while let Poll::Ready(Some(read)) = self.recv.poll_data(cx) {
+        while let Poll::Ready(Some(read)) = self.inbox.poll_data(cx) {
             if let Err(error) = read {
                 return error.is_reset();
             }
@@ -197,11 +197,9 @@ impl SessionStream {
             }
             match self.handle_next(cx, session) {
                 Ok(true) => frames += 1,
-                Ok(false) => match self.recv.poll_data(cx) {
+                Ok(false) => match self.inbox.poll_data(cx) {
                     Poll::Ready(Some(chunk)) => {
-                        let chunk = chunk?;
-                        self.recv.flow_control().release_capacity(chunk.len())?;
-                        self.deframer.push(chunk);
+                        self.deframer.push(chunk?);
                         frames += 1;
                     }
                     Poll::Ready(None) => self.handle_half_close(),

@@ -35,19 +35,33 @@ struct State {
     /// In nanoseconds since the epoch.
     end: AtomicU64,
     is_over: AtomicBool,
+    /// The socket had nothing more in this stint.
+    is_drained: AtomicBool,
 }
 
 impl Stint {
     /// One without an end, until the first begins.
     pub(super) fn new() -> Self {
-        let (end, is_over) = (AtomicU64::new(NEVER), AtomicBool::new(false));
-        Self(Arc::new(State { epoch: Instant::now(), end, is_over }))
+        let (is_over, is_drained) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(State { epoch: Instant::now(), end: AtomicU64::new(NEVER), is_over, is_drained }))
     }
 
     /// The connection's task runs.
     pub(super) fn begin(&self) {
         self.0.end.store(NO_CLOCK, Ordering::Relaxed);
         self.0.is_over.store(false, Ordering::Relaxed);
+        self.0.is_drained.store(false, Ordering::Relaxed);
+    }
+
+    /// The socket has nothing more. Whoever asked it is woken when it has, which begins another stint.
+    fn note_drained(&self) {
+        // Before the first stint nobody says when what is asked next begins.
+        let has_begun = self.0.end.load(Ordering::Relaxed) != NEVER;
+        self.0.is_drained.store(has_begun, Ordering::Relaxed);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.0.is_drained.load(Ordering::Relaxed)
     }
 
     /// There may be much to do.
@@ -72,6 +86,8 @@ impl Stint {
 }
 
 /// A socket that is read only during stints. Whoever is told `Pending` asks [`Stint::goes_on`], and begins another if not.
+///
+/// Once it had nothing it is not asked again in the same stint: h2 asks each time that it is polled to write.
 #[derive(Debug)]
 pub(super) struct InStints<Io> {
     io: Io,
@@ -86,11 +102,13 @@ impl<Io> InStints<Io> {
 
 impl<Io: AsyncRead + Unpin> AsyncRead for InStints<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.stint.goes_on() {
+        if self.stint.is_drained() || !self.stint.goes_on() {
             return Poll::Pending;
         }
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if buffer.remaining() == 0 {
+        if read.is_pending() {
+            self.stint.note_drained();
+        } else if buffer.remaining() == 0 {
             self.stint.start_clock();
         }
         read
@@ -165,6 +183,34 @@ mod tests {
                 assert!(began.elapsed() < Duration::from_secs(10), "it reads without end");
             }
             assert!(!stint.goes_on() && began.elapsed() >= LENGTH);
+        }
+    }
+
+    /// Has nothing to read, and counts how often it is asked.
+    struct Empty(usize);
+
+    impl AsyncRead for Empty {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            self.0 += 1;
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_socket_that_had_nothing_is_asked_again_in_the_next_stint_and_always_before_the_first() {
+        let stint = Stint::new();
+        let mut socket = InStints::new(Empty(0), stint.clone());
+        let mut asked = |times| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            for _ in 0..times {
+                assert!(Pin::new(&mut socket).poll_read(&mut cx, &mut ReadBuf::new(&mut [0; 9])).is_pending());
+            }
+            std::mem::take(&mut socket.io.0)
+        };
+        assert_eq!(asked(3), 3, "nobody says when the handshake is polled again");
+        for _ in 0..3 {
+            stint.begin();
+            assert_eq!(asked(3), 1);
         }
     }
 }

@@ -57,7 +57,7 @@ fn get_slice(slice: Option<ArraySlice>, skip: u64, bytes: u32) -> Op {
 }
 
 fn set_slice(slice: Option<ArraySlice>, integers: &[i64], skip: u64, left: u64) -> Op {
-    let elements = Some(ArrayElements { integers: integers.into(), ..ArrayElements::default() });
+    let elements = Some(ArrayElements { integers: integers.into(), ..ArrayElements::default() }.into());
     Op::SetSlice(ArraySetSliceRequest { slice, elements, skip, left })
 }
 
@@ -291,7 +291,7 @@ fn slices_and_pages() {
     );
     let several = ArrayElements { integers: vec![1], floats: vec![1.0], ..ArrayElements::default() };
     let set = |elements| Op::SetSlice(ArraySetSliceRequest { slice: None, elements, skip: 0, left: 0 });
-    check("d", 2, vec![(set(Some(several)), "Malformed"), (set(None), "Malformed")]);
+    check("d", 2, vec![(set(Some(several.into())), "Malformed"), (set(None), "Malformed")]);
     assert_eq!(
         message("b", set_slice(None, &[1], 0, 0)),
         "the slice has 3 elements and 1 are given, after 0 and before 0: give as many, since an array keeps its length"

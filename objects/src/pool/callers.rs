@@ -105,7 +105,7 @@ impl Pool {
         let (shape, tries) = (shape(number)?, self.tries(tries));
         check_name(&function)?;
         let arguments = arguments.ok_or_else(|| Refusal::missing("arguments"))?;
-        let tasks = [Arguments::read(arguments, &self.equality)?];
+        let tasks = [Arguments::read(*arguments, &self.equality)?];
         self.is_open()?;
         self.is_served(&function)?;
         if !self.submitters.is_empty() || !self.fits(1) {

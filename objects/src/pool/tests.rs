@@ -138,7 +138,7 @@ fn take(worker: u64, max: u64, patience_ms: Option<i64>) -> Op {
 }
 
 fn run(number: i64) -> Op {
-    let arguments = Some(arguments(number));
+    let arguments = Some(arguments(number).into());
     Op::Run(PoolRunRequest { function: "f".into(), arguments, ..PoolRunRequest::default() })
 }
 
@@ -337,7 +337,7 @@ fn who_runs_and_gives_up_has_the_task_dropped() {
     let op = Op::Run(PoolRunRequest {
         patience_ms: Some(0),
         function: "f".into(),
-        arguments: Some(arguments(1)),
+        arguments: Some(arguments(1).into()),
         ..PoolRunRequest::default()
     });
     assert_eq!(why(world.apply(call('r', 3), op).0), Reason::Malformed);

@@ -33,7 +33,7 @@ impl Tested for Pool {
             12..17 => Op::Run(PoolRunRequest {
                 function: function(source),
                 shape: shape(source),
-                arguments: source.often().then(|| arguments(source)),
+                arguments: source.often().then(|| arguments(source).into()),
                 tries: source.below(3) as u32,
                 patience_ms: source.patience_ms(),
             }),

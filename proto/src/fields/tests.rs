@@ -5,11 +5,13 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestCaseResult};
+use prost::Message;
 
 use super::*;
-use crate::{DictAddRequest, DictCompareAndSetRequest, OpenRequest, each_request};
+use crate::ops::{VisitMessages, Written};
+use crate::{DictAddRequest, DictCompareAndSetRequest, OpenRequest, each_message};
 
-/// Holds the readers of all requests to prost, on one message.
+/// Holds the readers of all messages to prost, on one message.
 struct AsProst<'a> {
     message: &'a [u8],
     result: TestCaseResult,
@@ -18,13 +20,13 @@ struct AsProst<'a> {
 impl AsProst<'_> {
     fn check(message: &[u8]) -> TestCaseResult {
         let mut visit = AsProst { message, result: Ok(()) };
-        each_request(&mut visit);
+        each_message(&mut visit);
         visit.result
     }
 }
 
-impl VisitRequests for AsProst<'_> {
-    fn request<R: Request + core::fmt::Debug>(&mut self, name: &str) {
+impl VisitMessages for AsProst<'_> {
+    fn message<R: Readable + Written + core::fmt::Debug>(&mut self, name: &str) {
         // As text, in which a NaN equals itself.
         let text = |read: Result<R, prost::DecodeError>| match read {
             Ok(read) => format!("{read:?}"),
@@ -102,12 +104,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn requests_are_read_as_prost_does(message in any_message()) {
+    fn messages_are_read_as_prost_does(message in any_message()) {
         AsProst::check(&message)?;
     }
 
     #[test]
-    fn requests_that_are_cut_or_damaged_are_read_as_prost_does(
+    fn messages_that_are_cut_or_damaged_are_read_as_prost_does(
         message in any_message(),
         cut in any::<prop::sample::Index>(),
         damage in any::<(prop::sample::Index, u8)>(),

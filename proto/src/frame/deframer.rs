@@ -94,6 +94,10 @@ impl Deframer {
     #[inline]
     fn cut(&mut self) -> Result<Option<Place>, Broken> {
         if self.partial.is_empty() {
+            // Nothing has been pushed since this last said so.
+            if self.chunk.is_empty() && self.joined.is_empty() {
+                return Ok(None);
+            }
             let rest = &self.chunk[self.at..];
             if let Some(len) = self.message_len(rest)?
                 && rest.len() >= PREFIX + len
@@ -112,10 +116,14 @@ impl Deframer {
         if !self.partial.is_empty() {
             return self.join();
         }
-        self.partial.extend_from_slice(&self.chunk[self.at..]);
+        if self.has_rest() {
+            self.partial.extend_from_slice(&self.chunk[self.at..]);
+        }
         // A chunk that is used up is let go, so that an idle stream keeps no buffer.
         self.chunk = Bytes::new();
-        self.joined = Bytes::new();
+        if !self.joined.is_empty() {
+            self.joined = Bytes::new();
+        }
         self.at = 0;
         Ok(None)
     }

@@ -48,7 +48,7 @@ pub(super) fn run<A: Serialize>(
     Ok(PoolRunRequest {
         function: function?.into_owned(),
         shape: PoolShape::Call.into(),
-        arguments: Some(arguments(write(of)?)),
+        arguments: Some(Box::new(arguments(write(of)?))),
         tries,
         patience_ms: patience_ms(patience),
     })

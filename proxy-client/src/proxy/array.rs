@@ -199,7 +199,7 @@ impl<T: Element, M: Mode> Exchange for SetSlice<T, M> {
         let chunk = &rest[..rest.len().min(CHUNK)];
         let request = ArraySetSliceRequest {
             slice: Some(self.slice),
-            elements: Some(T::message(chunk)),
+            elements: Some(T::message(chunk).into()),
             skip: self.sent as u64,
             left: (rest.len() - chunk.len()) as u64,
         };

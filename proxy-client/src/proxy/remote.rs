@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::datum::{HasReferences, Reference, Target};
-use holdfast_proto::ops::Request;
+use holdfast_proto::ops::{Readable, Request};
 use holdfast_proto::{DescribeRequest, Reason, Refusal, ShareRequest, ShareResponse, describe_request, manager};
 use prost::Message;
 
@@ -226,7 +226,7 @@ impl<M: Mode> Remote<M> {
     }
 
     /// Reads a response message. Each reference in it holds on to a handle from now on.
-    pub(crate) fn decode<T: Message + HasReferences + Default>(&self, heard: Heard) -> Result<(T, u64)> {
+    pub(crate) fn decode<T: Readable + HasReferences>(&self, heard: Heard) -> Result<(T, u64)> {
         let Heard(Reply { index, body, delivered, .. }) = heard;
         // Each of them is given back when it is dropped, also if nobody comes to take it.
         let delivered: Vec<_> = delivered.iter().map(|&number| self.delivered(number, 0, [0; 16])).collect();
@@ -235,7 +235,7 @@ impl<M: Mode> Remote<M> {
             let problem = format!("the manager's answer cannot be read ({why}): is it of another version?");
             Error::from(Refusal::new(Reason::Unspecified, problem))
         };
-        let mut response = T::decode(&*body).map_err(|error| unreadable(&error))?;
+        let mut response = T::read_any(&body).map_err(|error| unreadable(&error))?;
         response.change_references(&mut |reference| -> Result<()> {
             let (kind, object) = (reference.kind(), reference.object());
             let handle = delivered.next().filter(|handle| handle.number == reference.handle());

@@ -73,6 +73,11 @@ impl<T> ByNumber<T> {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken == 0 && self.older.is_empty()
+    }
+
     /// All of them, in any order.
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         self.places.iter().flatten().map(|(_, thing)| thing).chain(self.older.values())

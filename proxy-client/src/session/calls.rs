@@ -258,7 +258,7 @@ impl Writer<'_> {
         *self.opens =
             R::KIND == OpenRequest::KIND && [OpenRequest::OP, CreateRequest::OP, TakeUpRequest::OP].contains(&R::OP);
         // What is around a request takes less than the manager allows for it.
-        let bytes = request.encoded_len();
+        let bytes = request.written_len();
         if bytes > calls.frame_bytes.saturating_sub(AROUND_REQUEST) {
             return Err(Refusal::new(
                 Reason::ValueTooLarge,
@@ -849,6 +849,9 @@ impl Calls {
 
     /// One who waits, for a reply or for room, and could drive the session instead of the thread that did.
     pub(super) fn wake_one(&self) -> Option<Waker> {
+        if self.pending.is_empty() && self.line.is_empty() {
+            return None;
+        }
         self.pending
             .values()
             .find_map(|pending| match pending {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use h2::{RecvStream, SendStream};
 use holdfast_proto::frame::{self, Deframer, FromServer, ReplyFrame};
-use holdfast_stream::{Outbox, SelfWake, Side};
+use holdfast_stream::{Inbox, Outbox, SelfWake, Side};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -30,7 +30,7 @@ const ROUNDS: usize = 4;
 pub(super) struct Wire<Io> {
     pub(super) connection: Connection<Io, Bytes>,
     pub(super) send: SendStream<Bytes>,
-    pub(super) recv: RecvStream,
+    inbox: Inbox,
     pub(super) deframer: Deframer,
     pub(super) wakes: SelfWake,
     pub(super) outbox: Outbox,
@@ -55,10 +55,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         recv: RecvStream,
         deframer: Deframer,
     ) -> Self {
-        let (wakes, outbox) = (SelfWake::default(), Outbox::default());
+        let (wakes, outbox, inbox) = (SelfWake::default(), Outbox::default(), recv.into());
         let (is_new, is_due, goodbye, lost) = (true, false, None, None);
         let owner = Owner::this();
-        Self { connection, send, recv, deframer, wakes, outbox, lost, is_new, is_due, goodbye, owner, _sender: sender }
+        Self { connection, send, inbox, deframer, wakes, outbox, lost, is_new, is_due, goodbye, owner, _sender: sender }
     }
 
     /// Sends what is to be sent and takes what has come, as far as the socket allows; `cx` is woken when it allows more.
@@ -116,17 +116,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
         }
         loop {
             let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
-            match self.recv.poll_data(&mut cx) {
+            match self.inbox.poll_data(&mut cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(chunk))) => {
-                    // An error means that the stream is reset, which the next poll tells.
-                    let _ = self.recv.flow_control().release_capacity(chunk.len());
                     self.deframer.push(chunk);
                     self.take_frames(calls, woken)?;
                 }
                 Poll::Ready(Some(Err(error))) => return Err(self.ended(Some(error))),
                 Poll::Ready(None) => {
-                    let Poll::Ready(trailers) = self.recv.poll_trailers(&mut cx) else { return Ok(()) };
+                    let Poll::Ready(trailers) = self.inbox.poll_trailers(&mut cx) else { return Ok(()) };
                     return Err(match trailers {
                         Ok(trailers) => End::new(self.said_at_the_end(trailers.as_ref())),
                         Err(error) => self.ended(Some(error)),

@@ -173,7 +173,7 @@ impl Plain {
         if self.submitters() > 0 || !self.fits(1) {
             return Err(Reason::Full);
         }
-        self.enter(&request.function, request.shape, request.tries, arguments, Err(turn.call));
+        self.enter(&request.function, request.shape, request.tries, *arguments, Err(turn.call));
         self.calls.push((turn.call, Waits::Run));
         Ok(Answer::Wait(patience))
     }
