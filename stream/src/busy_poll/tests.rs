@@ -279,19 +279,22 @@ fn it_looks_until_the_budget_is_used_up() {
 #[test]
 fn who_is_not_given_the_cpu_back_stops() {
     let now = Instant::now();
-    for (away, stops) in [(TAKEN, false), (TAKEN + Duration::from_micros(1), true)] {
+    let taken = |found| Polled::Taken { found, long: false };
+    for (away, nothing, found) in [
+        (BUDGET, None, Polled::InTime),
+        (TAKEN, Some(Polled::Nothing), Polled::InTime),
+        (TAKEN + Duration::from_micros(1), Some(taken(false)), taken(true)),
+    ] {
         let mut spell = Spell::new(BUDGET, now);
         assert_eq!(spell.looked(Look::Nothing, now), None);
         let back = spell.give_way(now, || now + away);
         assert_eq!(back, now + away);
-        assert_eq!(spell.looked(Look::Nothing, back), stops.then_some(Polled::Taken { found: false, long: false }));
-        let found = if stops { Polled::Taken { found: true, long: false } } else { Polled::InTime };
+        assert_eq!(spell.looked(Look::Nothing, back), nothing);
         assert_eq!(spell.looked(Look::Found, back), Some(found));
     }
     // Who was interrupted elsewhere than at the offer.
     let late = now + BUDGET + TAKEN * 2;
-    let taken = Some(Polled::Taken { found: true, long: false });
-    assert_eq!(Spell::new(BUDGET, now).looked(Look::Found, late), taken);
+    assert_eq!(Spell::new(BUDGET, now).looked(Look::Found, late), Some(taken(true)));
     let mut spell = Spell::new(BUDGET, now);
     let later = spell.give_way(now, || now + Duration::from_millis(2));
     assert_eq!(spell.looked(Look::Nothing, later), Some(Polled::Taken { found: false, long: true }));
