@@ -10,6 +10,7 @@ mod session_stream;
 mod status;
 mod stint;
 mod tls;
+mod traffic;
 mod unary;
 
 pub(crate) use connection::{Shared, serve, serve_tls};

@@ -28,6 +28,7 @@ use super::session_stream::{Grace, SessionStream};
 use super::status::{self, refuse, refuse_http};
 use super::stint::{InStints, Stint};
 use super::tls;
+use super::traffic::{Parts, Traffic};
 use super::unary::Calls;
 use crate::admission::Place;
 use crate::auth::{Authenticator, Gate, Source, Verdict};
@@ -112,8 +113,10 @@ async fn serve_until(
     place: Place,
     shared: Arc<Shared>,
 ) {
-    let stint = Stint::new();
-    let handshake = builder(&shared.network).handshake(InStints::new(io, stint.clone()));
+    let (stint, wakes) = (Stint::new(), SelfWake::default());
+    let session = SessionCell::new(shared.store.clone(), peer.pid);
+    let traffic = Traffic::new(wakes.clone(), session, Calls::new(shared.store.limits.clone()));
+    let handshake = builder(&shared.network).handshake(InStints::new(io, stint.clone(), traffic.clone()));
     let h2 = tokio::select! {
         handshake = timeout_at(deadline, handshake) => match handshake {
             Ok(Ok(h2)) => h2,
@@ -132,7 +135,7 @@ async fn serve_until(
         }
     };
     let rare = Rare::new(deadline, gate.clone(), orphaned, place, shared.stop.clone());
-    Connection::new(h2, stint, gate, peer_pid, rare, shared).await;
+    Connection::new(h2, (stint, wakes, traffic), gate, peer_pid, rare, shared).await;
 }
 
 fn builder(network: &Network) -> Builder {
@@ -153,15 +156,12 @@ fn builder(network: &Network) -> Builder {
 ///
 /// Whatever ends it, the session is dropped with it, and with the session everything that it held.
 struct Connection<Io> {
-    h2: h2::server::Connection<InStints<Io>, Bytes>,
+    h2: h2::server::Connection<InStints<Io, Traffic>, Bytes>,
     stint: Stint,
     wakes: SelfWake,
-    session: SessionCell,
-    stream: Option<SessionStream>,
+    traffic: Traffic,
     /// A connection has one session stream in its life.
     had_stream: bool,
-    /// Unary calls that use the session.
-    calls: Calls,
     /// Requests to services that need no session. They end with the connection.
     services: JoinSet<()>,
     gate: Arc<Gate>,
@@ -169,8 +169,6 @@ struct Connection<Io> {
     stranger: Option<Stranger>,
     shared: Arc<Shared>,
     rare: Rare,
-    /// The session may have something to do in this round.
-    session_is_due: bool,
     closing: bool,
     /// Of the process at the other end, where it is known.
     peer_pid: Option<u32>,
@@ -186,8 +184,8 @@ struct Stranger {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     fn new(
-        h2: h2::server::Connection<InStints<Io>, Bytes>,
-        stint: Stint,
+        h2: h2::server::Connection<InStints<Io, Traffic>, Bytes>,
+        (stint, wakes, traffic): (Stint, SelfWake, Traffic),
         gate: Arc<Gate>,
         peer_pid: Option<u32>,
         rare: Rare,
@@ -196,17 +194,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         Self {
             h2,
             stint,
-            wakes: SelfWake::default(),
-            session: SessionCell::new(shared.store.clone(), peer_pid),
-            stream: None,
+            wakes,
+            traffic,
             had_stream: false,
-            calls: Calls::new(shared.store.limits.clone()),
             services: JoinSet::new(),
             gate,
             stranger: Some(Stranger { requests: STRANGER_REQUESTS, bytes: Budget::new(STRANGER_BYTES) }),
             shared,
             rare,
-            session_is_due: true,
             closing: false,
             peer_pid,
             orphaned: false,
@@ -230,7 +225,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     }
 
     fn handle_request(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-        self.session_is_due = true;
+        self.traffic.be_due();
         if let Some(stranger) = &mut self.stranger {
             stranger.requests = stranger.requests.saturating_sub(1);
             if stranger.requests == 0 {
@@ -262,7 +257,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
             self.handle_connect(request, respond);
         } else {
             let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
-            self.calls.take_in(&mut cx, request, respond, &mut self.session);
+            let Parts { session, calls, .. } = &mut *self.traffic.parts();
+            calls.take_in(&mut cx, request, respond, session);
         }
     }
 
@@ -294,7 +290,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if let Ok(send) = respond.send_response(response, false) {
             self.had_stream = true;
             let limits = self.shared.store.limits.clone();
-            self.stream = Some(SessionStream::new(request.into_body(), send, limits, self.grace(), self.stint.clone()));
+            let stream = SessionStream::new(request.into_body(), send, limits, self.grace(), self.stint.clone());
+            self.traffic.parts().stream = Some(stream);
         }
     }
 
@@ -307,20 +304,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// The connection is lost: what can outlive it waits for another one.
     fn detach(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.detach(&mut self.session, &mut self.calls);
+        let Parts { session, stream, calls, .. } = &mut *self.traffic.parts();
+        if let Some(stream) = stream {
+            stream.detach(session, calls);
         }
     }
 
-    fn poll_session(&mut self) {
-        let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
-        let mut ended = false;
-        if let Some(stream) = &mut self.stream {
-            ended = stream.poll(&mut cx, &mut self.session, &mut self.calls).is_ready();
+    /// Does what is due of what the connection carries, if the socket has not done it as it ran dry.
+    fn poll_traffic(&mut self) {
+        if self.traffic.take_due() || self.closing {
+            self.traffic.poll();
         }
-        self.calls.poll(&mut cx, &mut self.session);
-        if ended {
-            self.stream = None;
+        if self.traffic.take_ended() {
             // The token dies with the session.
             self.gate.shut();
             self.close();
@@ -329,7 +324,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// Handles what is rarely due. `Ready` when the connection must end now.
     fn poll_rare(&mut self) -> Poll<()> {
-        if self.stream.as_ref().is_some_and(SessionStream::is_claimed) {
+        if self.traffic.parts().stream.as_ref().is_some_and(SessionStream::is_claimed) {
             self.detach();
             return Poll::Ready(());
         }
@@ -343,15 +338,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     if self.orphaned {
                         return Poll::Ready(());
                     }
-                    if self.stream.is_none() && self.calls.is_empty() && self.services.is_empty() {
+                    let Parts { stream, calls, .. } = &*self.traffic.parts();
+                    if stream.is_none() && calls.is_empty() && self.services.is_empty() {
                         return Poll::Ready(());
                     }
                     self.rare.linger();
                 }
                 Due::Stop => {
-                    let stream = self.wakes.waker(Side::Stream).clone();
-                    if let Some(stream_of_session) = &mut self.stream {
-                        stream_of_session.stop(&mut Context::from_waker(&stream), &mut self.session);
+                    let mut cx = Context::from_waker(self.wakes.waker(Side::Stream));
+                    if let Parts { session, stream: Some(stream), .. } = &mut *self.traffic.parts() {
+                        stream.stop(&mut cx, session);
                     }
                     self.close();
                 }
@@ -369,7 +365,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
     /// Takes no new streams, and refuses calls that have not come whole; ends when those that are open have ended.
     fn close(&mut self) {
         if !std::mem::replace(&mut self.closing, true) {
-            self.calls.refuse_rest(&closed());
+            self.traffic.parts().calls.refuse_rest(&closed());
             self.h2.graceful_shutdown();
             // h2 does not wake anyone for it, and what it has queued must leave.
             self.wakes.waker(Side::Connection).wake_by_ref();
@@ -387,7 +383,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
         let _scope = this.wakes.scope(cx);
         this.stint.begin();
         note_activity();
-        this.session_is_due = true;
+        // What others did has woken the task, and is seen in its first round. In the rounds that follow the session is polled
+        // for what this task did.
+        this.traffic.be_due();
         for _ in 0..ROUNDS {
             // All that the process sent is here when its end is known, and still counts, a goodbye most of all.
             let is_last = this.orphaned;
@@ -396,28 +394,23 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
             if this.poll_h2().is_ready() {
                 // What came before the end still counts, a goodbye most of all.
                 this.stint.begin();
-                this.poll_session();
+                this.traffic.be_due();
+                this.poll_traffic();
                 this.detach();
                 return Poll::Ready(());
             }
-            // What others did has woken the task, and was seen in its first round. In the rounds that follow the session is
-            // polled for what this task did.
-            this.session_is_due |= this.wakes.take(Side::Stream) | this.closing;
-            if std::mem::take(&mut this.session_is_due) {
-                this.poll_session();
-            }
+            this.poll_traffic();
             if this.wakes.take(Side::Rare) {
                 if this.poll_rare().is_ready() {
                     return Poll::Ready(());
                 }
-                this.session_is_due = true;
+                this.traffic.be_due();
             }
             if !this.stint.goes_on() {
                 break;
             }
             let connection = this.wakes.take(Side::Connection);
-            this.session_is_due |= this.wakes.take(Side::Stream);
-            if connection || this.session_is_due {
+            if connection || this.traffic.is_due() {
                 continue;
             }
             if is_last {

@@ -216,10 +216,13 @@ impl SessionStream {
     }
 
     /// Whether others must have their turn after so many frames.
+    #[inline(always)]
     fn must_pause(&self, frames: usize) -> bool {
-        if frames == 0 || !frames.is_multiple_of(FRAMES_WITHOUT_A_CLOCK) {
-            return false;
-        }
+        frames != 0 && frames.is_multiple_of(FRAMES_WITHOUT_A_CLOCK) && self.is_stint_over()
+    }
+
+    #[cold]
+    fn is_stint_over(&self) -> bool {
         self.stint.start_clock();
         !self.stint.goes_on()
     }

@@ -87,20 +87,27 @@ impl Stint {
 
 /// A socket that is read only during stints. Whoever is told `Pending` asks [`Stint::goes_on`], and begins another if not.
 ///
-/// Once it had nothing it is not asked again in the same stint: h2 asks each time that it is polled to write.
-#[derive(Debug)]
-pub(super) struct InStints<Io> {
+/// Once it had nothing it is not asked again in the same stint: h2 asks each time that it is polled to write. And what has
+/// come until then is handled before h2 writes.
+pub(super) struct InStints<Io, R> {
     io: Io,
     stint: Stint,
+    reader: R,
 }
 
-impl<Io> InStints<Io> {
-    pub(super) fn new(io: Io, stint: Stint) -> Self {
-        Self { io, stint }
+/// Whoever handles what is read from a socket.
+pub(super) trait Reader {
+    /// The socket has nothing more for now. HTTP/2 has handed on what it had, and writes when this returns.
+    fn socket_is_dry(&self);
+}
+
+impl<Io, R> InStints<Io, R> {
+    pub(super) fn new(io: Io, stint: Stint, reader: R) -> Self {
+        Self { io, stint, reader }
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for InStints<Io> {
+impl<Io: AsyncRead + Unpin, R: Reader + Unpin> AsyncRead for InStints<Io, R> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.stint.is_drained() || !self.stint.goes_on() {
             return Poll::Pending;
@@ -108,6 +115,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for InStints<Io> {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if read.is_pending() {
             self.stint.note_drained();
+            self.reader.socket_is_dry();
         } else if buffer.remaining() == 0 {
             self.stint.start_clock();
         }
@@ -115,7 +123,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for InStints<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for InStints<Io> {
+impl<Io: AsyncWrite + Unpin, R: Unpin> AsyncWrite for InStints<Io, R> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -170,7 +178,7 @@ mod tests {
     #[test]
     fn who_sends_more_than_is_read_at_once_is_left_for_the_next_stint() {
         let stint = Stint::new();
-        let mut socket = InStints::new(tokio::io::repeat(7), stint.clone());
+        let mut socket = InStints::new(tokio::io::repeat(7), stint.clone(), Dry::default());
         let mut read = |size: usize| {
             let mut bytes = vec![0; size];
             let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -183,6 +191,16 @@ mod tests {
                 assert!(began.elapsed() < Duration::from_secs(10), "it reads without end");
             }
             assert!(!stint.goes_on() && began.elapsed() >= LENGTH);
+        }
+    }
+
+    /// Counts how often it is told.
+    #[derive(Default)]
+    struct Dry(std::cell::Cell<usize>);
+
+    impl Reader for Dry {
+        fn socket_is_dry(&self) {
+            self.0.set(self.0.get() + 1);
         }
     }
 
@@ -199,18 +217,18 @@ mod tests {
     #[test]
     fn a_socket_that_had_nothing_is_asked_again_in_the_next_stint_and_always_before_the_first() {
         let stint = Stint::new();
-        let mut socket = InStints::new(Empty(0), stint.clone());
+        let mut socket = InStints::new(Empty(0), stint.clone(), Dry::default());
         let mut asked = |times| {
             let mut cx = Context::from_waker(std::task::Waker::noop());
             for _ in 0..times {
                 assert!(Pin::new(&mut socket).poll_read(&mut cx, &mut ReadBuf::new(&mut [0; 9])).is_pending());
             }
-            std::mem::take(&mut socket.io.0)
+            (std::mem::take(&mut socket.io.0), socket.reader.0.take())
         };
-        assert_eq!(asked(3), 3, "nobody says when the handshake is polled again");
+        assert_eq!(asked(3), (3, 3), "nobody says when the handshake is polled again");
         for _ in 0..3 {
             stint.begin();
-            assert_eq!(asked(3), 1);
+            assert_eq!(asked(3), (1, 1), "what is read is handled as soon as there is no more");
         }
     }
 }
