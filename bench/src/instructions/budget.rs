@@ -50,17 +50,25 @@ impl Toolchain {
     /// What this program runs with.
     pub(super) fn here() -> Result<Self> {
         Ok(Self {
-            architecture: std::env::consts::ARCH.to_owned(),
+            architecture: format!("{}{}", std::env::consts::ARCH, if has_avx2() { " with AVX2" } else { "" }),
             rustc: first_line("rustc", "--version")?,
             libc: first_line("getconf", "GNU_LIBC_VERSION")?,
             valgrind: first_line("valgrind", "--version")?,
         })
     }
 
-    /// Whether a call has different instructions here in any case.
+    /// Whether a call has other instructions here in any case.
     pub(super) fn is_of_another_machine(&self, other: &Self) -> bool {
         self.architecture != other.architecture
     }
+}
+
+/// Whether glibc copies with AVX2 here, which takes half the instructions.
+fn has_avx2() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 fn first_line(program: &str, argument: &str) -> Result<String> {
