@@ -667,8 +667,8 @@ struct End {
 }
 
 impl End {
-    /// How many objects are left without a pause for others.
-    const AT_ONCE: usize = 1024;
+    /// How many objects are left without a pause for others: 0.1 ms, as long as a stint.
+    const AT_ONCE: usize = 256;
 
     /// Leaves a few objects at once, and many without holding up other sessions.
     fn start(mut self) {

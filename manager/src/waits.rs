@@ -106,7 +106,7 @@ impl Waits {
         waiting
     }
 
-    /// A session ends. The slots at which its calls waited are returned: they are to be told.
+    /// A session ends. The slots at which its calls waited are returned, each once: they are to be told.
     pub(crate) fn leave(&self, waiting: &Waiting) -> Vec<Held> {
         self.sessions.remove(&waiting.session);
         let Inside { calls, answers, unary, .. } = std::mem::take(&mut *waiting.inside.lock());
@@ -121,6 +121,9 @@ impl Waits {
         }
         // What these were granted nobody will hear of.
         slots.extend(answers.into_iter().chain(unary).map(|answered| answered.slot));
+        // However many calls waited at one, it is told once.
+        slots.sort_unstable_by_key(|slot| Arc::as_ptr(slot).addr());
+        slots.dedup_by(|slot, before| Arc::ptr_eq(slot, before));
         slots
     }
 

@@ -197,3 +197,10 @@ fn all_are_told_when_the_thread_ends_and_where_there_is_no_runtime() {
     crowd.set();
     assert_eq!((crowd.engine.waits().len(), crowd.told()), (0, vec![vec![1]; 5 * CONNECTIONS]));
 }
+
+#[test]
+fn an_object_at_which_many_calls_of_a_session_wait_is_told_of_its_end_once() {
+    let crowd = Crowd::new(2, 5);
+    assert_eq!(crowd.engine.waits().leave(&crowd.sessions[0]).len(), 1);
+    assert_eq!(crowd.engine.waits().len(), 5);
+}
