@@ -284,6 +284,8 @@ pub(crate) enum WorkerWork {
     BusyCalls,
     /// Set and get a value of 64 MiB until this process is ended.
     BusyValues,
+    /// Set an event for which 10,000 calls of that many sessions wait, and clear it, until this process is ended.
+    BusyEvent,
     /// One async client, a lock acquired and released.
     AsyncLock,
     /// One async client, a lock acquired, and its guard dropped.

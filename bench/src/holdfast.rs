@@ -352,6 +352,7 @@ async fn asynchronous(args: &WorkerArgs) -> Result<()> {
         WorkerWork::AsyncPong => queues::pong(args).await,
         WorkerWork::BusyCalls => neighbours::calls(args).await,
         WorkerWork::BusyValues => neighbours::values(args).await,
+        WorkerWork::BusyEvent => neighbours::event(args).await,
         WorkerWork::EventSet => meetings::event_set(args).await,
         WorkerWork::LockWaits => meetings::lock_waits(args).await,
         WorkerWork::EventWaits => meetings::event_waits(args).await,

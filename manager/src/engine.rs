@@ -150,12 +150,15 @@ impl Engine {
             if let Answer::Wait(patience) = answer {
                 self.waits.begin(waiting, number, slot, patience);
             }
-            (turn.index, answer, turn.woken)
+            (turn.index, answer, turn.woken, turn.remains)
         });
         match applied {
-            Ok((index, answer, woken)) => {
+            Ok((index, answer, woken, remains)) => {
                 if !woken.is_empty() {
                     self.waits.answer(index, woken);
+                }
+                if let Some(remains) = remains {
+                    self.reclaim.bury(remains);
                 }
                 (index, answer)
             }
@@ -201,15 +204,18 @@ impl Engine {
 
     /// An input that is no call. Whether it ended a wait.
     fn input(&self, slot: &Slot, call: CallId, client: Option<&Arc<Client>>, input: NoCall) -> Result<bool, Refusal> {
-        let (index, waited, woken) = slot.enter(|object| {
+        let (index, waited, woken, remains) = slot.enter(|object| {
             let mut turn = self.turn(call, Waiters::ANY, object);
             turn.client = client.cloned();
             let waited = input.apply(object, &mut turn);
             #[cfg(feature = "history")]
             self.note(slot, &turn, self.history.get().map(|_| Input::no_call(input, waited, client)), None);
-            (turn.index, waited, turn.woken)
+            (turn.index, waited, turn.woken, turn.remains)
         })?;
         self.waits.answer(index, woken);
+        if let Some(remains) = remains {
+            self.reclaim.bury(remains);
+        }
         Ok(waited)
     }
 

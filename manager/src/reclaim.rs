@@ -7,13 +7,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use holdfast_objects::catalog::AnyObject;
+use holdfast_objects::Remains;
 use parking_lot::{Condvar, Mutex};
 
 use crate::slot::Slot;
-
-/// An object of more bytes than this is freed on the thread of [`Reclaim`], so that no session waits for it.
-const LARGE: u64 = 1 << 20;
 
 /// Looking for cycles takes one part in this many of one CPU...
 const SHARE: u32 = 10;
@@ -33,7 +30,7 @@ const FEW: usize = 4096;
 /// another object, in a [`Reference`](holdfast_proto::datum::Reference). So what is not in a cycle ends by itself, at once.
 /// Two things are left to do here, on a thread of their own that is started when there is something to do:
 ///
-/// - **Graves.** Objects that refer to others, and large ones, are freed here. Freeing one may be the end of the next:
+/// - **Graves.** Objects that refer to others, large ones, and much that was taken out of one at once are freed here. Freeing one may be the end of the next:
 ///   the queue makes a loop of what would be a recursion as deep as users care to nest, on the stack of whoever closed
 ///   a handle.
 /// - **Cycles.** Objects that only refer to each other are found by counting. All slots that may refer to others, the
@@ -58,7 +55,7 @@ pub(crate) struct Reclaim {
 
 #[derive(Debug, Default)]
 struct Todo {
-    graves: Vec<AnyObject>,
+    graves: Vec<Remains>,
     /// Slots whose objects may refer to others, some of which may be gone.
     holders: Vec<Weak<Slot>>,
     /// How many holders there may be before it is looked whether they can be reached.
@@ -110,13 +107,10 @@ impl Reclaim {
         }
     }
 
-    /// Frees an object that is in no slot any more.
-    pub(crate) fn bury(self: &Arc<Self>, object: AnyObject, refers: bool) {
-        if !refers && object.bytes() < LARGE {
-            return;
-        }
+    /// Frees what is in no slot any more, and is large or refers to other objects.
+    pub(crate) fn bury(self: &Arc<Self>, remains: Remains) {
         let mut todo = self.todo.lock();
-        todo.graves.push(object);
+        todo.graves.push(remains);
         self.start(&mut todo);
         if todo.thread.is_some() {
             drop(todo);

@@ -31,6 +31,7 @@ use crate::limits::Limits;
 use crate::registry::Registry;
 use crate::rpc::{Method, Target};
 use crate::slot::{Held, Slot};
+use crate::steps::in_steps;
 use crate::tokens::Tokens;
 use crate::waits::{Answered, UNARY, Waiting};
 
@@ -666,22 +667,12 @@ struct End {
 }
 
 impl End {
-    /// How many objects are left without a pause for others.
-    const AT_ONCE: usize = 1024;
+    /// How many objects are left without a pause for others: 0.1 ms, as long as a stint.
+    const AT_ONCE: usize = 256;
 
     /// Leaves a few objects at once, and many without holding up other sessions.
     fn start(mut self) {
-        if self.handles.len() <= Self::AT_ONCE {
-            self.leave_some();
-        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                while self.leave_some() {
-                    tokio::task::yield_now().await;
-                }
-            });
-        } else {
-            while self.leave_some() {}
-        }
+        in_steps(move || self.leave_some());
     }
 
     /// Whether some are left over.

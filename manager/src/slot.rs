@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_objects::catalog::AnyObject;
 use holdfast_objects::mutant::{Mutant, mutant};
-use holdfast_objects::{CallId, SessionId};
+use holdfast_objects::{CallId, LARGE, Remains, SessionId};
 use holdfast_proto::datum::{Reference, Target};
 use holdfast_proto::{Reason, Refusal};
 use parking_lot::Mutex;
@@ -215,7 +215,9 @@ impl Slot {
     fn bury(&self, was: State) {
         if let State::Live(object) = was {
             self.usage.exchange_bytes(object.bytes(), 0);
-            self.reclaim.bury(object, self.refers.load(Ordering::Acquire));
+            if self.refers.load(Ordering::Acquire) || object.bytes() >= LARGE {
+                self.reclaim.bury(Remains::of(object));
+            }
         }
     }
 }

@@ -15,8 +15,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::deadlines::Deadlines;
+use crate::deliveries::{Deliveries, Step};
 use crate::limits::Limits;
 use crate::slot::{Held, Slot};
+use crate::steps::in_steps;
 
 /// The numbers of unary calls have this bit, those of a session's stream do not.
 pub(crate) const UNARY: u64 = 1 << 63;
@@ -27,11 +29,13 @@ pub(crate) const UNARY: u64 = 1 << 63;
 ///   finds it, on whatever thread it is given.
 /// - Its answer goes to its session, and waits there until the connection that has the session takes it; also while none
 ///   has. If the session has ended nobody needs it: its end is told to the object, which takes back what it granted.
+/// - Where one turn answers many calls, they are told of it a few at a time, and others have their turn between.
 #[derive(Debug)]
 pub(crate) struct Waits {
     sessions: DashMap<SessionId, Arc<Waiting>, RandomState>,
     count: AtomicUsize,
     deadlines: Deadlines,
+    deliveries: Deliveries,
     limits: Arc<Limits>,
 }
 
@@ -62,6 +66,13 @@ struct Call {
     deadline: Option<Instant>,
 }
 
+/// A wait that has been answered.
+struct EndedWait {
+    deadline: Option<Instant>,
+    /// It is the first answer since the connection of its session has taken all.
+    is_first: bool,
+}
+
 /// A call that waited, and its answer.
 #[derive(Debug)]
 pub(crate) struct Answered {
@@ -74,7 +85,13 @@ pub(crate) struct Answered {
 
 impl Waits {
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
-        Self { sessions: DashMap::default(), count: AtomicUsize::new(0), deadlines: Deadlines::default(), limits }
+        Self {
+            sessions: DashMap::default(),
+            count: AtomicUsize::new(0),
+            deadlines: Deadlines::default(),
+            deliveries: Deliveries::default(),
+            limits,
+        }
     }
 
     /// A session begins.
@@ -89,7 +106,7 @@ impl Waits {
         waiting
     }
 
-    /// A session ends. The slots at which its calls waited are returned: they are to be told.
+    /// A session ends. The slots at which its calls waited are returned, each once: they are to be told.
     pub(crate) fn leave(&self, waiting: &Waiting) -> Vec<Held> {
         self.sessions.remove(&waiting.session);
         let Inside { calls, answers, unary, .. } = std::mem::take(&mut *waiting.inside.lock());
@@ -104,6 +121,9 @@ impl Waits {
         }
         // What these were granted nobody will hear of.
         slots.extend(answers.into_iter().chain(unary).map(|answered| answered.slot));
+        // However many calls waited at one, it is told once.
+        slots.sort_unstable_by_key(|slot| Arc::as_ptr(slot).addr());
+        slots.dedup_by(|slot, before| Arc::ptr_eq(slot, before));
         slots
     }
 
@@ -141,23 +161,42 @@ impl Waits {
         }
     }
 
-    /// Hands the answers of a turn to the sessions whose calls waited. To be called when the slot is free again.
-    pub(crate) fn answer(&self, index: u64, woken: Vec<Woken>) {
-        for Woken { call, answer } in woken {
-            let waiting = self.sessions.get(&call.session).map(|waiting| waiting.clone());
-            if let Some(waiting) = waiting
-                && let Some(deadline) = waiting.answer(call.number, index, answer)
-            {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                if let Some(deadline) = deadline {
-                    self.deadlines.remove(deadline, call);
-                }
+    /// Hands the answers of a turn to the sessions whose calls waited: few at once, and of many some, in their order. To be
+    /// called when the slot is free again.
+    pub(crate) fn answer(self: &Arc<Self>, index: u64, woken: Vec<Woken>) {
+        if Deliveries::is_few(&woken) {
+            for woken in woken {
+                self.hand_out(index, woken);
             }
+        } else if self.deliveries.add(index, woken) {
+            let waits = self.clone();
+            in_steps(move || waits.hand_out_some());
         }
     }
 
+    /// Hands out as many answers as are handed out without a pause. Whether some may be left over.
+    fn hand_out_some(&self) -> bool {
+        let mut step = Step::default();
+        while step.goes_on() {
+            let Some((index, woken)) = self.deliveries.next() else { return false };
+            step.note(self.hand_out(index, woken));
+        }
+        true
+    }
+
+    /// Hands an answer to the session whose call waited. Whether that has woken its connection.
+    fn hand_out(&self, index: u64, Woken { call, answer }: Woken) -> bool {
+        let waiting = self.sessions.get(&call.session).map(|waiting| waiting.clone());
+        let Some(ended) = waiting.and_then(|waiting| waiting.answer(call.number, index, answer)) else { return false };
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(deadline) = ended.deadline {
+            self.deadlines.remove(deadline, call);
+        }
+        ended.is_first
+    }
+
     /// Refuses calls whose object is gone.
-    pub(crate) fn refuse(&self, calls: Vec<CallId>, refusal: &Refusal) {
+    pub(crate) fn refuse(self: &Arc<Self>, calls: Vec<CallId>, refusal: &Refusal) {
         let refused = |call| Woken { call, answer: Answer::Refused(refusal.clone()) };
         self.answer(0, calls.into_iter().map(refused).collect());
     }
@@ -213,8 +252,8 @@ impl Waiting {
         answered
     }
 
-    /// The deadline of the call, if it waited.
-    fn answer(&self, number: u64, index: u64, answer: Answer<AnyReply>) -> Option<Option<Instant>> {
+    /// What has ended, if the call waited.
+    fn answer(&self, number: u64, index: u64, answer: Answer<AnyReply>) -> Option<EndedWait> {
         let mut inside = self.inside.lock();
         let Call { slot, deadline } = inside.calls.remove(&number)?;
         if inside.calls.capacity() > 64 && inside.calls.len() < inside.calls.capacity() / 8 {
@@ -223,13 +262,14 @@ impl Waiting {
         let answers = if number & UNARY == 0 { &mut inside.answers } else { &mut inside.unary };
         answers.push_back(Answered { number, index, answer, slot });
         self.count.fetch_sub(1, Ordering::Relaxed);
+        let is_first = !self.is_answered.load(Ordering::Relaxed);
         self.is_answered.store(true, Ordering::Release);
         let waker = inside.waker.clone();
         drop(inside);
         if let Some(waker) = waker {
             waker.wake();
         }
-        Some(deadline)
+        Some(EndedWait { deadline, is_first })
     }
 
     /// The time of a call is over: where it waits.

@@ -235,9 +235,12 @@ impl Dict {
     }
 
     fn clear(&mut self, turn: &mut Turn) -> DictClearResponse {
-        turn.room.shrink(self.bytes);
-        self.bytes = 0;
-        DictClearResponse { removed: self.entries.clear() as u64 }
+        let bytes = core::mem::take(&mut self.bytes);
+        turn.room.shrink(bytes);
+        let entries = self.entries.take();
+        let removed = entries.len() as u64;
+        turn.let_go(bytes, entries);
+        DictClearResponse { removed }
     }
 
     pub(crate) fn add(&mut self, request: DictAddRequest, turn: &mut Turn) -> Result<DictAddResponse, Refusal> {

@@ -46,4 +46,4 @@ mod wait_queue;
 
 pub use client::Client;
 pub use object::{Answer, Creation, Ended, Object, Patience, Room, Withdrawal};
-pub use turn::{CallId, CallState, SessionId, Turn, Waiters, Woken};
+pub use turn::{CallId, CallState, LARGE, Remains, SessionId, Turn, Waiters, Woken};

@@ -284,7 +284,7 @@ impl List {
         let removed = self.elements.len() as u64;
         if removed > 0 {
             self.edit(turn);
-            self.elements.clear();
+            turn.let_go(self.bytes, mem::take(&mut self.elements));
             self.shrink(self.bytes, turn);
         }
         removed

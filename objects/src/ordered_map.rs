@@ -184,11 +184,10 @@ impl<V: Default> OrderedMap<V> {
         removed
     }
 
-    /// Takes everything out, and says how many entries there were.
-    pub(crate) fn clear(&mut self) -> usize {
-        let len = self.len();
-        *self = Self::new(self.equality.clone());
-        len
+    /// Takes everything out.
+    pub(crate) fn take(&mut self) -> Self {
+        let empty = Self::new(self.equality.clone());
+        core::mem::replace(self, empty)
     }
 
     /// Takes everything out but the entries with these ordinals, which rise.
@@ -382,7 +381,7 @@ mod tests {
                     assert_eq!(popped.as_ref().map(shown), expected);
                 }
                 8 if source.below(500) == 0 => {
-                    assert_eq!(map.clear(), model.entries.len());
+                    assert_eq!(map.take().len(), model.entries.len());
                     model = Model::default();
                 }
                 8 if source.below(200) == 0 => {

@@ -565,9 +565,10 @@ impl Queue {
 
     /// Takes everything out that nobody has.
     fn drain(&mut self, turn: &mut Turn) -> u64 {
-        let removed = self.stored.len() as u64;
-        self.free(self.stored.iter().map(Item::bytes).sum(), turn);
-        self.stored.clear();
+        let stored = self.stored.take();
+        let (removed, bytes) = (stored.len() as u64, stored.iter().map(Item::bytes).sum());
+        self.free(bytes, turn);
+        turn.let_go(bytes, stored);
         self.finish(removed, turn);
         removed
     }

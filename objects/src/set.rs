@@ -157,9 +157,12 @@ impl Set {
     }
 
     fn clear(&mut self, turn: &mut Turn) -> SetClearResponse {
-        turn.room.shrink(self.bytes);
-        self.bytes = 0;
-        SetClearResponse { removed: self.members.clear() as u64 }
+        let bytes = core::mem::take(&mut self.bytes);
+        turn.room.shrink(bytes);
+        let members = self.members.take();
+        let removed = members.len() as u64;
+        turn.let_go(bytes, members);
+        SetClearResponse { removed }
     }
 
     fn add_many(&mut self, request: SetAddManyRequest, turn: &mut Turn) -> Result<SetAddManyResponse, Refusal> {

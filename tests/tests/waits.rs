@@ -2,14 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use bytes::BytesMut;
 use holdfast::{Address, Reason};
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
-    BarrierResetRequest, BarrierSpec, BarrierWaitRequest, CloseRequest, CreateRequest, LimitsRequest,
-    LockAcquireRequest, LockDescribeRequest, LockDescribeResponse, LockReleaseRequest, OpenRequest, WithdrawRequest,
-    reply,
+    BarrierResetRequest, BarrierSpec, BarrierWaitRequest, CloseRequest, CreateRequest, EventSetRequest,
+    EventWaitRequest, EventWaitResponse, Goodbye, LimitsRequest, LimitsResponse, LockAcquireRequest,
+    LockDescribeRequest, LockDescribeResponse, LockReleaseRequest, OpenRequest, WithdrawRequest, client_frame, reply,
 };
-use holdfast_tests::{Manager, Raw, Setup, Stream, program, until_async};
+use holdfast_tests::{Manager, Raw, Setup, Stopped, Stream, call, program, until_async};
 use prost::Message as _;
 
 /// The number of the kind, and the name of the lock of each test.
@@ -125,4 +126,107 @@ async fn an_object_whose_handle_was_given_back_is_told_of_the_end_of_its_holder(
     let Some(reply::Result::Response(response)) = reply.result else { panic!("it was refused") };
     let granted = <LockAcquireRequest as Request>::Response::decode(response).unwrap();
     assert!(granted.acquired && granted.abandoned.is_some(), "{granted:?}");
+}
+
+/// An event at which many calls wait, and those who wait.
+struct Crowd {
+    connections: Vec<Raw>,
+    streams: Vec<(Stream, u64)>,
+}
+
+impl Crowd {
+    /// So many sessions, each with so many calls that wait for the event of this name.
+    async fn gather(manager: &Manager, event: &str, sessions: u64, calls: u64) -> Self {
+        let mut crowd = Self { connections: Vec::new(), streams: Vec::new() };
+        for _ in 0..sessions {
+            let connection = Raw::authenticated(manager).await;
+            let mut stream = connection.session().await;
+            let handle = open_event(&mut stream, event).await;
+            let first = stream.sequence + 1;
+            let mut frames = BytesMut::new();
+            for number in first..first + calls {
+                frames.extend_from_slice(&call(0, number, handle, &EventWaitRequest { patience_ms: None }));
+            }
+            stream.send_bytes(frames, false).await.unwrap();
+            crowd.connections.push(connection);
+            crowd.streams.push((stream, first));
+        }
+        crowd
+    }
+
+    /// Each call is answered once, and in the order in which they were made: the event is set.
+    async fn are_all_told(mut self, calls: u64) {
+        for (stream, first) in &mut self.streams {
+            for number in *first..*first + calls {
+                let reply = stream.reply().await.unwrap();
+                assert_eq!(reply.sequence, number);
+                let Some(reply::Result::Response(response)) = reply.result else { panic!("it was refused") };
+                assert!(EventWaitResponse::decode(response).unwrap().set);
+            }
+        }
+    }
+}
+
+async fn open_event(stream: &mut Stream, name: &str) -> u32 {
+    const EVENT: u32 = 11;
+    let open = OpenRequest { name: name.to_owned(), kind: EVENT, ..OpenRequest::default() };
+    stream.ask(0, &open).await.unwrap().handle
+}
+
+/// Asks how many calls wait, of which the manager has told nobody yet how they ended.
+async fn ask_untold(stream: &mut Stream) {
+    stream.call(0, &LimitsRequest {}).await;
+}
+
+/// What it says.
+async fn untold(stream: &mut Stream) -> u64 {
+    let Some(reply::Result::Response(response)) = stream.reply().await.unwrap().result else { panic!("refused") };
+    let limits = LimitsResponse::decode(response).unwrap().limits;
+    limits.iter().find(|limit| limit.name == "waiters").unwrap().used.unwrap()
+}
+
+/// What was said has left: the tasks of connections had their turns.
+async fn let_it_leave() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The manager finds both calls when it goes on: that sets the event for 10,000, and that of a client who has nothing to do
+/// with it.
+#[tokio::test]
+async fn others_are_answered_before_the_last_of_ten_thousand_is_told_of_an_event() {
+    const WAITERS: u64 = 10_000;
+    for (sessions, setter_ends) in [(1, false), (250, false), (250, true)] {
+        let calls = WAITERS / sessions;
+        let manager = Setup::new(program!()).setting("threads", "1").start();
+        let crowd = Crowd::gather(&manager, "go", sessions, calls).await;
+        let (one, other) = (Raw::authenticated(&manager).await, Raw::authenticated(&manager).await);
+        let (mut setter, mut light) = (one.session().await, other.session().await);
+        let event = open_event(&mut setter, "go").await;
+        until_async("all wait", async || {
+            ask_untold(&mut light).await;
+            (untold(&mut light).await == WAITERS).then_some(())
+        })
+        .await;
+
+        let stopped = Stopped::new(&manager);
+        setter.call(event, &EventSetRequest {}).await;
+        if setter_ends {
+            setter.say(setter.received, Some(client_frame::Frame::Goodbye(Goodbye::default()))).await;
+        }
+        let_it_leave().await;
+        ask_untold(&mut light).await;
+        let_it_leave().await;
+        drop(stopped);
+        let mut left = untold(&mut light).await;
+        while left == WAITERS {
+            ask_untold(&mut light).await;
+            left = untold(&mut light).await;
+        }
+        assert!(left > 0, "{sessions} sessions: all were told before anybody else was answered");
+        crowd.are_all_told(calls).await;
+        ask_untold(&mut light).await;
+        assert_eq!(untold(&mut light).await, 0);
+    }
 }

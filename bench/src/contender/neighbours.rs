@@ -6,6 +6,8 @@ use std::fmt;
 pub(crate) const CALLS: usize = 1_024;
 /// Bytes of the values that it sets and gets otherwise.
 pub(crate) const VALUE: usize = 64 << 20;
+/// Calls that wait for the event that it sets otherwise.
+pub(crate) const WAITERS: u64 = 10_000;
 
 /// One side of a comparison: a client that makes a call each millisecond, beside a busy one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +25,8 @@ pub(crate) enum Busy {
     Calls,
     /// Large values set and got.
     Values,
+    /// An event set for which very many calls wait, of so many sessions.
+    Event(u64),
 }
 
 impl fmt::Display for Neighbour {
@@ -35,6 +39,7 @@ impl fmt::Display for Neighbour {
             Busy::Absent => write!(f, "{peer} get, alone"),
             Busy::Calls => write!(f, "{peer} get beside {CALLS} in flight"),
             Busy::Values => write!(f, "{peer} get beside {} MiB values", VALUE >> 20),
+            Busy::Event(sessions) => write!(f, "{peer} get beside {WAITERS} waiters of {sessions} sessions"),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use holdfast::{Event, Manager};
 
 use super::client;
 use crate::args::WorkerArgs;
@@ -15,37 +16,55 @@ use crate::worker;
 /// Lets calls of several sessions wait for an event, which another session sets: how long it takes until the last of them
 /// is answered. That they come to wait does not count.
 pub(super) async fn event_set(args: &WorkerArgs) -> Result<()> {
-    let mut managers = Vec::new();
-    let mut events = Vec::new();
-    for _ in 0..args.sessions {
-        let manager = client::connect(&args.place).await?;
-        events.push(manager.event("event").await?);
-        managers.push(manager);
-    }
-    let manager = client::connect(&args.place).await?;
-    let setter = manager.event("event").await?;
+    let crowd = Crowd::gather(args, args.sessions, WAITERS).await?;
     worker::measure(args.calls, async |calls| {
         let mut spent = Duration::ZERO;
         for _ in 0..calls {
-            setter.clear().await?;
-            let each = 0..WAITERS / args.sessions;
-            let waits: Vec<_> = events.iter().flat_map(|event| each.clone().map(|_| event.wait().send())).collect();
-            // What a session asks for is done in this order: once this is answered, its calls wait.
-            for event in &events {
-                if event.is_set().await? {
-                    bail!("the event is set before anybody has set it");
-                }
-            }
-            let begin = Instant::now();
-            setter.set().await?;
-            for wait in waits {
-                wait.await?;
-            }
-            spent += begin.elapsed();
+            spent += crowd.meet().await?;
         }
         Ok(Load::apart(calls, spent))
     })
     .await
+}
+
+/// Sessions whose calls wait for an event, and another that sets it.
+pub(super) struct Crowd {
+    events: Vec<Event>,
+    setter: Event,
+    calls_of_each: u64,
+    _managers: Vec<Manager>,
+}
+
+impl Crowd {
+    pub(super) async fn gather(args: &WorkerArgs, sessions: u64, waiters: u64) -> Result<Self> {
+        let (mut managers, mut events) = (Vec::new(), Vec::new());
+        for _ in 0..=sessions {
+            let manager = client::connect(&args.place).await?;
+            events.push(manager.event("event").await?);
+            managers.push(manager);
+        }
+        let setter = events.pop().context("one more than sessions")?;
+        Ok(Self { events, setter, calls_of_each: waiters / sessions, _managers: managers })
+    }
+
+    /// Lets all wait once. How long it took from the setting of the event until the last call was answered.
+    pub(super) async fn meet(&self) -> Result<Duration> {
+        self.setter.clear().await?;
+        let each = 0..self.calls_of_each;
+        let waits: Vec<_> = self.events.iter().flat_map(|event| each.clone().map(|_| event.wait().send())).collect();
+        // What a session asks for is done in this order: once this is answered, its calls wait.
+        for event in &self.events {
+            if event.is_set().await? {
+                bail!("the event is set before anybody has set it");
+            }
+        }
+        let begin = Instant::now();
+        self.setter.set().await?;
+        for wait in waits {
+            wait.await?;
+        }
+        Ok(begin.elapsed())
+    }
 }
 
 /// One of the parties of a barrier. A round is counted by the one that came first.

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use anyhow::{Context, Result, bail};
 use serde_bytes::ByteBuf;
 
+use super::meetings::Crowd;
 use super::{DICT, KEY, client};
 use crate::args::WorkerArgs;
-use crate::contender::neighbours::{CALLS, VALUE};
+use crate::contender::neighbours::{CALLS, VALUE, WAITERS};
 use crate::{load, worker};
 
 /// Makes a call each millisecond.
@@ -44,5 +45,14 @@ pub(super) async fn values(args: &WorkerArgs) -> Result<()> {
         if got.len() != VALUE {
             bail!("the value has {} bytes instead of {VALUE}", got.len());
         }
+    }
+}
+
+/// Sets an event for which very many calls of several sessions wait.
+pub(super) async fn event(args: &WorkerArgs) -> Result<()> {
+    let crowd = Crowd::gather(args, args.calls, WAITERS).await?;
+    worker::ready_async().await?;
+    loop {
+        crowd.meet().await?;
     }
 }

@@ -1,6 +1,6 @@
 //! How the contenders beside a busy client are made to do their work.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Servers;
 use crate::args::WorkerWork;
@@ -19,6 +19,7 @@ impl Servers<'_> {
                     Busy::Absent => None,
                     Busy::Calls => Some(server.worker(setting, WorkerWork::BusyCalls, 1, cpu)?),
                     Busy::Values => Some(server.worker(setting, WorkerWork::BusyValues, 1, cpu)?),
+                    Busy::Event(sessions) => Some(server.worker(setting, WorkerWork::BusyEvent, sessions, cpu)?),
                 };
                 worker::beside(neighbour, || server.run(setting, WorkerWork::LightGet, calls, 1, cpu))
             }
@@ -28,6 +29,7 @@ impl Servers<'_> {
                     Busy::Absent => None,
                     Busy::Calls => Some(server.busy(setting, "busy-calls", cpu)?),
                     Busy::Values => Some(server.busy(setting, "busy-values", cpu)?),
+                    Busy::Event(_) => bail!("Redis has no events"),
                 };
                 worker::beside(neighbour, || server.call_lightly(setting, calls, cpu))
             }

@@ -1,12 +1,15 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use holdfast_objects::catalog::{AnyOp, AnyReply};
 use holdfast_objects::testing::Source;
-use holdfast_objects::{Answer, SessionId};
-use holdfast_proto::datum::Reference;
-use holdfast_proto::{Datum, DictGetRequest, DictPopRequest, DictSetRequest, dict};
+use holdfast_objects::{Answer, LARGE, SessionId};
+use holdfast_proto::datum::{Reference, Target};
+use holdfast_proto::{
+    Datum, DictClearRequest, DictGetRequest, DictPopRequest, DictSetRequest, ListAppendRequest, ListClearRequest,
+    QueueClearRequest, QueuePutRequest, SetAddRequest, SetClearRequest, dict, list, queue, set,
+};
 
 use super::Survey;
 use crate::engine::Engine;
@@ -226,4 +229,75 @@ fn a_reference_is_equal_to_another_of_the_same_object() {
     assert_eq!(one.to_reference(), Held::clone(&one).to_reference());
     assert_ne!(one.to_reference(), other.to_reference());
     assert_eq!(Reference::address(&one.to_reference()), Arc::as_ptr(&one).addr());
+}
+
+/// Tells, when it is dropped, whether the object in which it was could be entered then.
+#[derive(Debug)]
+struct Spy {
+    was_in: Weak<Slot>,
+    seen: mpsc::Sender<bool>,
+}
+
+impl Target for Spy {
+    fn kind(&self) -> u32 {
+        dict::KIND
+    }
+
+    fn object(&self) -> [u8; 16] {
+        [7; 16]
+    }
+
+    fn released(&self, _: usize) {}
+}
+
+impl Drop for Spy {
+    fn drop(&mut self) {
+        let was_in = self.was_in.upgrade().expect("the test has it");
+        self.seen.send(was_in.facts_at_once().is_some()).unwrap();
+    }
+}
+
+#[test]
+fn much_that_is_taken_out_at_once_is_freed_while_others_are_served() {
+    type Put = fn(i64, Datum) -> AnyOp;
+    let kinds: [(u32, Put, AnyOp); 4] = [
+        (
+            dict::KIND,
+            |key, value| AnyOp::Dict(dict::Op::Set(DictSetRequest { key: Some(key.into()), value: Some(value) })),
+            AnyOp::Dict(dict::Op::Clear(DictClearRequest {})),
+        ),
+        (
+            list::KIND,
+            |_, value| AnyOp::List(list::Op::Append(ListAppendRequest { value: Some(value) })),
+            AnyOp::List(list::Op::Clear(ListClearRequest {})),
+        ),
+        (
+            set::KIND,
+            |_, member| AnyOp::Set(set::Op::Add(SetAddRequest { member: Some(member) })),
+            AnyOp::Set(set::Op::Clear(SetClearRequest {})),
+        ),
+        (
+            queue::KIND,
+            |_, item| AnyOp::Queue(queue::Op::Put(QueuePutRequest { items: vec![item], ..QueuePutRequest::default() })),
+            AnyOp::Queue(queue::Op::Clear(QueueClearRequest {})),
+        ),
+    ];
+    let engine = engine();
+    for (kind, put, clear) in kinds {
+        for (bytes, is_much) in [(LARGE, true), (1000, false)] {
+            let slot = engine.create(kind, b"", &mut |_| Ok(())).unwrap();
+            let (seen, sight) = mpsc::channel();
+            let spy = Arc::new(Spy { was_in: Arc::downgrade(&slot), seen });
+            let data = [Datum::Reference(Reference::new(spy)), Datum::from(&*"x".repeat(bytes as usize))];
+            for (key, datum) in (0..).zip(data) {
+                let (_, answer) = engine.ask(&slot, SESSION, put(key, datum));
+                assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+            }
+            let (_, answer) = engine.ask(&slot, SESSION, clear.clone());
+            assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+            let was_free = sight.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(was_free, is_much, "kind {kind}, {bytes} bytes");
+            assert_eq!(slot.facts().unwrap().bytes, 0);
+        }
+    }
 }

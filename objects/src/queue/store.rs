@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use alloc::{boxed::Box, format};
 use core::cmp::Ordering;
+use core::mem;
 use core::ops::Bound;
 
 use holdfast_proto::{QueueOrder, Reason, Refusal};
@@ -127,10 +128,11 @@ impl Store {
     }
 
     /// Takes all out.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn take(&mut self) -> Self {
         match self {
-            Self::Fifo(line) | Self::Lifo(line) => *line = Line::default(),
-            Self::Priority { items, .. } => items.clear(),
+            Self::Fifo(line) => Self::Fifo(mem::take(line)),
+            Self::Lifo(line) => Self::Lifo(mem::take(line)),
+            Self::Priority { seed, items } => Self::Priority { seed: *seed, items: mem::take(items) },
         }
     }
 
