@@ -209,16 +209,14 @@ impl Server {
         let mut stop = pin!(stop);
         let mut sweeping = pin!(self.shared.store.tokens.run());
         let mut expiry = pin!(self.shared.store.engine.run());
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
-                // A listener ends only by a fault: a manager that nobody can reach must not seem to live.
-                Some(_) = accepting.join_next() => {
-                    return Err(StartError::System(io::Error::other("a listener has failed")));
-                }
-                () = &mut expiry => unreachable!("there is no last deadline"),
-                () = &mut sweeping => unreachable!("there is no last token"),
+        tokio::select! {
+            () = &mut stop => {}
+            // A listener ends only by a fault: a manager that nobody can reach must not seem to live.
+            Some(_) = accepting.join_next() => {
+                return Err(StartError::System(io::Error::other("a listener has failed")));
             }
+            () = &mut expiry => unreachable!("there is no last deadline"),
+            () = &mut sweeping => unreachable!("there is no last token"),
         }
 
         // The listeners go with their tasks, and the sockets' files with the listeners.

@@ -64,6 +64,7 @@ mod generated {
     #![allow(
         clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
+        clippy::map_identity,
         clippy::semicolon_if_nothing_returned,
         reason = "written by prost and tonic, differently with each feature"
     )]
