@@ -206,6 +206,14 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "{number} => crate::fields::read(request, Self::{}),", m.proto_name)?;
     }
     writeln!(code, "_ => Err(crate::ops::Unreadable::Unknown), }} }}")?;
+    writeln!(
+        code,
+        "fn decode_in(op: u32, request: &[u8], buffer: &bytes::Bytes) -> Result<Self, crate::ops::Unreadable> {{ match op {{"
+    )?;
+    for (number, m) in methods() {
+        writeln!(code, "{number} => crate::fields::read_in(request, buffer, Self::{}),", m.proto_name)?;
+    }
+    writeln!(code, "_ => Err(crate::ops::Unreadable::Unknown), }} }}")?;
     writeln!(code, "fn encode(&self, into: &mut alloc::vec::Vec<u8>) {{ match self {{")?;
     for (_, m) in methods() {
         writeln!(
@@ -235,7 +243,7 @@ fn op_table(service: &Service, kind: u32, ops: &[(u32, usize)], code: &mut Strin
         writeln!(code, "Self::{}(response) => crate::ops::Written::written_len(response),", m.proto_name)?;
     }
     writeln!(code, "}} }}")?;
-    writeln!(code, "#[inline]\nfn encode(&self, into: &mut impl bytes::BufMut) {{ match self {{")?;
+    writeln!(code, "#[inline]\nfn encode(&self, into: &mut impl crate::frame::Out) {{ match self {{")?;
     for (_, m) in methods() {
         writeln!(code, "Self::{}(response) => crate::ops::Written::put(response, into),", m.proto_name)?;
     }
@@ -351,7 +359,7 @@ fn message_writer(rust_name: &str, message: &MessageDescriptor, code: &mut Strin
         let puts: String = parts.iter().map(|(_, put)| format!("{put};\n")).collect();
         writeln!(code, "#[inline]\nfn written_len(&self) -> usize {{ {len} }}")?;
         writeln!(code, "#[inline]\n#[allow(unused_variables)]")?;
-        writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ {puts} }}")?;
+        writeln!(code, "fn put(&self, out: &mut impl crate::frame::Out) {{ {puts} }}")?;
         let is_datum = |field: &&FieldDescriptor| {
             matches!(field.kind(), Kind::Message(_)) && field.cardinality() != Cardinality::Repeated
         };
@@ -362,7 +370,7 @@ fn message_writer(rust_name: &str, message: &MessageDescriptor, code: &mut Strin
         writeln!(code, "#[inline]\nfn discard(self) {{ {discards} }}")?;
     } else {
         writeln!(code, "fn written_len(&self) -> usize {{ prost::Message::encoded_len(self) }}")?;
-        writeln!(code, "fn put(&self, out: &mut impl bytes::BufMut) {{ prost::Message::encode_raw(self, out); }}")?;
+        writeln!(code, "fn put(&self, out: &mut impl crate::frame::Out) {{ out.message(self); }}")?;
         writeln!(code, "fn discard(self) {{}}")?;
     }
     writeln!(code, "}}")

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use foldhash::fast::RandomState;
-use holdfast_proto::frame::{self, Deframer, FromServer};
+use holdfast_proto::frame::{self, Deframer, FromServer, Pieces};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -32,23 +31,24 @@ pub(crate) struct Detached {
     /// How many replies come before those that are kept.
     pub(crate) forgotten: u64,
     /// The frames that were made after these.
-    pub(crate) replies: BytesMut,
+    pub(crate) replies: Pieces,
 }
 
 impl Detached {
     /// The frames of the replies after the first `received`. `None` if some of them were not kept.
-    pub(crate) fn replies_after(&self, received: u64) -> Option<BytesMut> {
+    pub(crate) fn replies_after(&self, received: u64) -> Option<Pieces> {
         let mut missing = received.checked_sub(self.forgotten)?;
-        let mut replies = Deframer::new(usize::MAX);
-        replies.push(self.replies.clone().freeze());
-        let mut frames = BytesMut::new();
-        while let Some(message) = replies.next().expect("frames of our own can be cut") {
-            if !matches!(frame::read_server(message), Ok(FromServer::Reply(_))) {
-                continue;
-            }
-            match missing.checked_sub(1) {
-                Some(rest) => missing = rest,
-                None => frame::put_bytes(&mut frames, message),
+        let (mut kept, mut replies, mut frames) = (self.replies.clone(), Deframer::new(usize::MAX), Pieces::default());
+        while !kept.is_empty() {
+            replies.push(kept.take(usize::MAX));
+            while let Some(message) = replies.next_shared().expect("frames of our own can be cut") {
+                if !matches!(frame::read_server(&message), Ok(FromServer::Reply(_))) {
+                    continue;
+                }
+                match missing.checked_sub(1) {
+                    Some(rest) => missing = rest,
+                    None => frame::put_bytes(&mut frames, &message),
+                }
             }
         }
         Some(frames)

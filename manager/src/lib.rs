@@ -15,6 +15,7 @@ mod detached;
 mod engine;
 mod epoch;
 mod file_limit;
+mod freed_apart;
 mod health;
 mod heap;
 #[cfg(feature = "history")]

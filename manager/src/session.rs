@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
 use holdfast_objects::catalog::{self, AnyOp, AnyReply};
 use holdfast_objects::mutant::{Mutant, mutant};
 use holdfast_objects::{Answer, Client, Ended, SessionId, Withdrawal};
-use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
-use holdfast_proto::frame::{self, CallFrame};
+use holdfast_proto::datum::{Blob, HasReferences as _, Named, Reference, Target as _};
+use holdfast_proto::frame::{self, CallFrame, Pieces};
 use holdfast_proto::ops::{Op, Response, Unreadable};
 use holdfast_proto::{
     AcknowledgeRequest, AcknowledgeResponse, CloseRequest, CloseResponse, CreateRequest, CreateResponse,
@@ -190,8 +190,8 @@ impl Session {
     }
 
     /// Makes one call and appends its reply, unless it waits. Whether there is a reply.
-    pub(crate) fn call(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> bool {
-        let (index, answer) = self.answer(call, replies);
+    pub(crate) fn call(&mut self, call: &CallFrame<'_>, buffer: Option<&Bytes>, replies: &mut Pieces) -> bool {
+        let (index, answer) = self.answer(call, buffer, replies);
         match answer {
             Ok(replied) => replied,
             Err(refusal) => {
@@ -202,7 +202,12 @@ impl Session {
     }
 
     /// The index of the call, and whether its response was appended.
-    fn answer(&mut self, call: &CallFrame<'_>, replies: &mut BytesMut) -> (u64, Result<bool, Refusal>) {
+    fn answer(
+        &mut self,
+        call: &CallFrame<'_>,
+        buffer: Option<&Bytes>,
+        replies: &mut Pieces,
+    ) -> (u64, Result<bool, Refusal>) {
         let limit = self.store.limits.value_bytes;
         if call.request.len() > limit {
             return (0, Err(too_large(call.request.len(), limit)));
@@ -214,7 +219,13 @@ impl Session {
         let Some(Handle { slot, .. }) = self.handles.get(key as usize) else {
             return (0, Err(unknown_handle(call.handle)));
         };
-        let mut op = match AnyOp::decode(slot.kind(), call.op, call.request) {
+        let decoded = match buffer {
+            Some(buffer) if call.request.len() >= Blob::SHARED => {
+                AnyOp::decode_in(slot.kind(), call.op, call.request, buffer)
+            }
+            _ => AnyOp::decode(slot.kind(), call.op, call.request),
+        };
+        let mut op = match decoded {
             Ok(op) => op,
             Err(refusal) => return (0, Err(refusal)),
         };
@@ -238,7 +249,7 @@ impl Session {
     }
 
     /// Appends the reply to a call that waited.
-    pub(crate) fn put_answer(&mut self, answered: Answered, replies: &mut BytesMut) {
+    pub(crate) fn put_answer(&mut self, answered: Answered, replies: &mut Pieces) {
         let Answered { number, index, answer, slot } = answered;
         match answer {
             Answer::Done(reply) => self.reply(number, index, reply, slot.refers(), false, replies),
@@ -255,7 +266,7 @@ impl Session {
         mut reply: AnyReply,
         refers: bool,
         acknowledge: bool,
-        replies: &mut BytesMut,
+        replies: &mut Pieces,
     ) {
         let delivered = if refers { self.deliver(&mut reply) } else { Vec::new() };
         match (delivered.is_empty(), acknowledge) {

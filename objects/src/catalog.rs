@@ -6,8 +6,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use alloc::{format, string::String};
 
-use bytes::BufMut;
+use bytes::Bytes;
 use holdfast_proto::datum::{HasReferences, Reference};
+use holdfast_proto::frame::Out;
 use holdfast_proto::ops::{Op as _, Response, Unreadable, Writer};
 use holdfast_proto::{Reason, Refusal};
 use prost::Message as _;
@@ -78,6 +79,18 @@ macro_rules! catalogue {
                 }
             }
 
+            /// The same for a request that lies in `buffer`, whose long bytes may share it.
+            #[inline(never)]
+            pub fn decode_in(kind: u32, op: u32, request: &[u8], buffer: &Bytes) -> Result<Self, Refusal> {
+                match kind {
+                    $(holdfast_proto::$module::KIND => match holdfast_proto::$module::Op::decode_in(op, request, buffer) {
+                        Ok(op) => Ok(Self::$Kind(op)),
+                        Err(unreadable) => Err(unreadable_op(kind, op, &unreadable)),
+                    },)+
+                    _ => Err(unknown_kind(kind)),
+                }
+            }
+
             /// The number of the kind whose op this is.
             #[must_use]
             pub fn kind(&self) -> u32 {
@@ -133,7 +146,7 @@ macro_rules! catalogue {
             }
 
             #[inline]
-            fn encode(&self, into: &mut impl BufMut) {
+            fn encode(&self, into: &mut impl Out) {
                 match self { $(Self::$Kind(reply) => reply.encode(into)),+ }
             }
 

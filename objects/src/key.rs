@@ -112,7 +112,8 @@ impl Equality {
         match (a, b) {
             (Datum::Null, Datum::Null) => true,
             (Datum::Text(a), Datum::Text(b)) => a == b,
-            (Datum::Bytes(a), Datum::Bytes(b)) | (Datum::BigInteger(a), Datum::BigInteger(b)) => a == b,
+            (Datum::Bytes(a), Datum::Bytes(b)) => a == b,
+            (Datum::BigInteger(a), Datum::BigInteger(b)) => a == b,
             (Datum::List(a), Datum::List(b)) | (Datum::Tuple(a), Datum::Tuple(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.same(a, b))
             }

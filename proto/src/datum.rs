@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows Python's equality (1 == 1.0 == true): what a datum means as a key is the business of the objects.
 
+mod blob;
 mod brief;
 mod reference;
 mod short;
@@ -14,6 +15,7 @@ use core::mem;
 
 use compact_str::CompactString;
 
+pub use blob::Blob;
 pub use brief::Brief;
 pub use reference::{HasReferences, Named, Reference, Target};
 
@@ -49,7 +51,7 @@ pub enum Datum {
     /// Text.
     Text(CompactString),
     /// Bytes.
-    Bytes(Box<[u8]>),
+    Bytes(Blob),
     /// A sequence that its owner thinks of as changeable.
     List(Box<[Datum]>),
     /// A sequence of fixed length.
@@ -70,7 +72,7 @@ pub struct OpaqueDatum {
     /// The name of the encoding, for example "pickle".
     pub codec: CompactString,
     /// The encoded value, never interpreted.
-    pub data: Box<[u8]>,
+    pub data: Blob,
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -141,7 +143,8 @@ impl Datum {
             }
             Self::Text(text) if text.len() as u64 <= DATUM_BYTES => DATUM_BYTES,
             Self::Text(text) => DATUM_BYTES + text.len() as u64,
-            Self::BigInteger(bytes) | Self::Bytes(bytes) => DATUM_BYTES + bytes.len() as u64,
+            Self::BigInteger(bytes) => DATUM_BYTES + bytes.len() as u64,
+            Self::Bytes(bytes) => DATUM_BYTES + bytes.len() as u64,
             Self::List(elements) | Self::Tuple(elements) | Self::Set(elements) => {
                 DATUM_BYTES + elements.iter().map(Self::bytes).sum::<u64>()
             }

@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use ::bytes::Bytes;
 use prost::encoding::{BytesAdapter, DecodeContext, WireType, bytes, message, string};
 
 use crate::Datum;
@@ -140,6 +141,16 @@ impl<'a> Fields<'a> {
 #[inline(always)]
 pub(crate) fn read<R: Readable, O>(request: &[u8], op: impl FnOnce(R) -> O) -> Result<O, Unreadable> {
     Ok(op(R::read_any(request)?))
+}
+
+/// Reads a request into its op, where long bytes may share the buffer in which it lies.
+#[inline]
+pub(crate) fn read_in<R: Readable, O>(
+    request: &[u8],
+    buffer: &Bytes,
+    op: impl FnOnce(R) -> O,
+) -> Result<O, Unreadable> {
+    Ok(op(R::read_in(request, buffer)?))
 }
 
 /// What the fields of a message are read with, by their keys. A field that is not next is absent; a field that cannot be

@@ -4,14 +4,16 @@
 //! at millions of calls a second the copies would cost more than the call. Tests hold them to what prost does.
 
 mod deframer;
+mod pieces;
 mod short_reply;
 mod wire;
 
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 
+use crate::datum::Blob;
 use crate::fields::{Fields, LENGTH_DELIMITED, VARINT, Wrong, key};
 use crate::ops::{Response, Writer, Written};
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
 };
 
 pub use deframer::Deframer;
+pub use pieces::{Frames, Out, Pieces};
 use short_reply::put_short_reply;
 use wire::{Head, Plain, bytes_header_len, varint_field_len};
 
@@ -130,12 +133,12 @@ pub struct ReplyFrame<'a> {
 }
 
 /// Appends a call with its length prefix.
-pub fn put_call<M: Written>(out: &mut BytesMut, received: u64, sequence: u64, handle: u32, op: u32, request: &M) {
+pub fn put_call<M: Written>(out: &mut impl Frames, received: u64, sequence: u64, handle: u32, op: u32, request: &M) {
     put_sized_call(out, received, sequence, handle, op, request, request.written_len());
 }
 
 /// As [`put_call`], with a fence.
-pub fn put_fenced_call<M: Message>(out: &mut BytesMut, received: u64, call: CallFrame<'_>, request: &M) {
+pub fn put_fenced_call<M: Message>(out: &mut impl Frames, received: u64, call: CallFrame<'_>, request: &M) {
     let CallFrame { sequence, handle, op, fence, .. } = call;
     let call = Call { sequence, handle, op, request: request.encode_to_vec().into(), fence };
     put_client(out, &ClientFrame { received, frame: Some(client_frame::Frame::Call(call)) });
@@ -144,7 +147,7 @@ pub fn put_fenced_call<M: Message>(out: &mut BytesMut, received: u64, call: Call
 /// As [`put_call`], for one who knows already that the request has `request_len` bytes.
 #[inline]
 pub fn put_sized_call<M: Written>(
-    out: &mut BytesMut,
+    out: &mut impl Frames,
     received: u64,
     sequence: u64,
     handle: u32,
@@ -169,30 +172,35 @@ pub fn put_sized_call<M: Written>(
     // Into what has its length already: a buffer that may grow is asked for room at every byte.
     if let Some(mut rest) = head.rest(request_len) {
         request.put(&mut rest);
-        head.put(out);
-    } else {
+        head.put(out.flat());
+    } else if request_len < Blob::SHARED {
+        let out = out.flat();
         out.reserve(PREFIX + frame_len);
         head.put(out);
         let begin = out.len();
         out.resize(begin + request_len, 0);
         request.put(&mut &mut out[begin..]);
+    } else {
+        // What is long in it may be shared, and is most of it then.
+        head.put(out.flat());
+        request.put(out);
     }
 }
 
 /// Appends the answer to a call that was applied, with its length prefix.
 #[inline]
-pub fn put_response<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: R) {
+pub fn put_response<R: Response>(out: &mut impl Frames, sequence: u64, index: u64, response: R) {
     response.write(PutResponse { out, sequence, index, acknowledge: false });
 }
 
 /// Appends the answer to a call that was applied, and whose response is to be acknowledged, with its length prefix.
 #[inline]
-pub fn put_response_to_acknowledge<R: Response>(out: &mut BytesMut, sequence: u64, index: u64, response: R) {
+pub fn put_response_to_acknowledge<R: Response>(out: &mut impl Frames, sequence: u64, index: u64, response: R) {
     response.write(PutResponse { out, sequence, index, acknowledge: true });
 }
 
-struct PutResponse<'a> {
-    out: &'a mut BytesMut,
+struct PutResponse<'a, F> {
+    out: &'a mut F,
     sequence: u64,
     index: u64,
     acknowledge: bool,
@@ -201,7 +209,7 @@ struct PutResponse<'a> {
 /// The field behind a response that is to be acknowledged.
 const ACKNOWLEDGE: [u8; 2] = [key(REPLY_ACKNOWLEDGE, VARINT), 1];
 
-impl Writer for PutResponse<'_> {
+impl<F: Frames> Writer for PutResponse<'_, F> {
     #[inline]
     fn write(self, message: impl Written) {
         let Self { out, sequence, index, acknowledge } = self;
@@ -210,7 +218,7 @@ impl Writer for PutResponse<'_> {
         if !put_short_reply(out, sequence, index, &message, len, after) {
             put_reply(out, sequence, index, REPLY_RESPONSE, len, after.len());
             message.put(out);
-            out.extend_from_slice(after);
+            out.slice(after);
         }
         message.discard();
     }
@@ -218,7 +226,7 @@ impl Writer for PutResponse<'_> {
 
 /// Appends the answer to a call that was applied, and whose response has references in it, with its length prefix.
 pub fn put_special_response<R: Response>(
-    out: &mut BytesMut,
+    out: &mut impl Frames,
     sequence: u64,
     index: u64,
     response: &R,
@@ -233,13 +241,13 @@ pub fn put_special_response<R: Response>(
 }
 
 /// Appends the answer to a call that was refused, with its length prefix.
-pub fn put_refusal(out: &mut BytesMut, sequence: u64, index: u64, refusal: &Refusal) {
+pub fn put_refusal(out: &mut impl Frames, sequence: u64, index: u64, refusal: &Refusal) {
     put_reply(out, sequence, index, REPLY_REFUSAL, refusal.encoded_len(), 0);
-    refusal.encode_raw(out);
+    refusal.encode_raw(out.flat());
 }
 
 /// Appends everything of a reply but its result, which has `len` bytes and follows, and what comes after that.
-fn put_reply(out: &mut BytesMut, sequence: u64, index: u64, result: u32, len: usize, after: usize) {
+fn put_reply(out: &mut impl Frames, sequence: u64, index: u64, result: u32, len: usize, after: usize) {
     let reply_len = varint_field_len(sequence) + varint_field_len(index) + bytes_header_len(len) + len + after;
     let frame_len = bytes_header_len(reply_len) + reply_len;
 
@@ -248,33 +256,34 @@ fn put_reply(out: &mut BytesMut, sequence: u64, index: u64, result: u32, len: us
     head.varint_field(REPLY_SEQUENCE, sequence);
     head.varint_field(REPLY_INDEX, index);
     head.bytes_header(result, len);
-    out.reserve(PREFIX + frame_len);
+    let out = out.flat();
+    // What is long in it may be shared, and needs no room here.
+    out.reserve(PREFIX + frame_len.min(Blob::SHARED));
     head.put(out);
 }
 
 /// Appends any frame of a client, with its length prefix.
-pub fn put_client(out: &mut BytesMut, frame: &ClientFrame) {
+pub fn put_client(out: &mut impl Frames, frame: &ClientFrame) {
     put_message(out, frame);
 }
 
 /// Appends any frame of the manager, with its length prefix.
-pub fn put_server(out: &mut BytesMut, frame: &ServerFrame) {
+pub fn put_server(out: &mut impl Frames, frame: &ServerFrame) {
     put_message(out, frame);
 }
 
 /// Appends any message with its length prefix.
-pub fn put_message<M: Message>(out: &mut BytesMut, message: &M) {
-    let len = message.encoded_len();
+pub fn put_message<M: Message>(out: &mut impl Frames, message: &M) {
+    let (out, len) = (out.flat(), message.encoded_len());
     out.reserve(PREFIX + len);
     head_of(len).put(out);
     message.encode_raw(out);
 }
 
 /// Appends a message that is bytes already, with its length prefix.
-pub fn put_bytes(out: &mut BytesMut, message: &[u8]) {
-    out.reserve(PREFIX + message.len());
-    head_of(message.len()).put(out);
-    out.extend_from_slice(message);
+pub fn put_bytes(out: &mut impl Frames, message: &Bytes) {
+    head_of(message.len()).put(out.flat());
+    out.put_shared(message);
 }
 
 /// Reads one frame of a client, without its prefix.

@@ -15,6 +15,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod buffered;
 #[cfg(feature = "std")]
 pub mod certificate;
 pub mod datum;
@@ -28,6 +29,7 @@ pub mod scram;
 pub mod status;
 mod written;
 
+pub use buffered::Buffered;
 pub use datum::Datum;
 
 /// The version of the session protocol, as sent in [`Hello`].

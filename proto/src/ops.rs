@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
-use bytes::BufMut;
+use bytes::Bytes;
 use prost::{DecodeError, Message};
 
-use crate::datum::HasReferences;
+use crate::Buffered;
+use crate::datum::{Blob, HasReferences};
+use crate::frame::Out;
 
 /// A request message that the session stream carries: which op of which kind it is, and what answers it.
 pub trait Request: Message + Written + HasReferences + Default + Send + 'static {
@@ -34,6 +36,8 @@ pub trait Op: HasReferences + Sized + Clone + core::fmt::Debug + PartialEq + Sen
     fn number(&self) -> u32;
     /// Reads the request of op number `op`.
     fn decode(op: u32, request: &[u8]) -> Result<Self, Unreadable>;
+    /// The same for a request that lies in `buffer`, whose long bytes may share it.
+    fn decode_in(op: u32, request: &[u8], buffer: &Bytes) -> Result<Self, Unreadable>;
     /// Appends the request.
     fn encode(&self, into: &mut Vec<u8>);
 }
@@ -43,7 +47,7 @@ pub trait Response: HasReferences + Clone + core::fmt::Debug + PartialEq + Send 
     /// The bytes that [`encode`](Self::encode) appends.
     fn encoded_len(&self) -> usize;
     /// Appends the response message.
-    fn encode(&self, into: &mut impl BufMut);
+    fn encode(&self, into: &mut impl Out);
     /// Hands the message over that this is. One look at what it is, and all that is done with it is compiled for it.
     fn write(self, writer: impl Writer);
 }
@@ -62,6 +66,19 @@ pub trait Readable: Message + Default {
             None => read_slowly(message),
         }
     }
+
+    /// The same for a message that lies in `buffer`, whose long bytes may share it.
+    #[inline]
+    fn read_in(message: &[u8], buffer: &Bytes) -> Result<Self, DecodeError> {
+        if message.len() < Blob::SHARED { Self::read_any(message) } else { read_long(message, buffer) }
+    }
+}
+
+/// Reads a message that is so long that bytes in it may share the buffer in which it came. That is nothing for
+/// [`Readable::read`], which knows of no buffer.
+#[inline(never)]
+fn read_long<M: Message + Default>(message: &[u8], buffer: &Bytes) -> Result<M, DecodeError> {
+    M::decode(Buffered::new(message, buffer))
 }
 
 /// Unknown fields, long keys, wrong wire types and everything that is refused: prost says best what is wrong.
@@ -81,7 +98,7 @@ pub trait Written {
     /// The bytes that [`put`](Self::put) writes.
     fn written_len(&self) -> usize;
     /// Appends the message. A slice must have the room.
-    fn put(&self, out: &mut impl BufMut);
+    fn put(&self, out: &mut impl Out);
     /// Drops it: see [`Datum::discard`](crate::Datum::discard).
     fn discard(self);
 }

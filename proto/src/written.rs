@@ -1,11 +1,11 @@
 //! What requests and responses are written with: `build.rs` puts it together for each from the `.proto` file.
 
-use bytes::BufMut;
 use prost::Message;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encoded_len_varint;
 
 use crate::Datum;
 use crate::fields::{LENGTH_DELIMITED, VARINT, key};
+use crate::frame::Out;
 
 /// A field that is 0 is not written.
 #[inline(always)]
@@ -14,9 +14,9 @@ pub(crate) fn number_len(bits: u64) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn put_number(tag: u32, bits: u64, out: &mut impl BufMut) {
+pub(crate) fn put_number(tag: u32, bits: u64, out: &mut impl Out) {
     if bits != 0 {
-        out.put_u8(key(tag, VARINT));
+        out.byte(key(tag, VARINT));
         put_varint(bits, out);
     }
 }
@@ -27,17 +27,17 @@ pub(crate) fn datum_len(datum: &Option<Datum>) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn put_datum(tag: u32, datum: &Option<Datum>, out: &mut impl BufMut) {
+pub(crate) fn put_datum(tag: u32, datum: &Option<Datum>, out: &mut impl Out) {
     if let Some(datum) = datum {
         put_one(tag, datum, out);
     }
 }
 
 #[inline(always)]
-fn put_one(tag: u32, datum: &Datum, out: &mut impl BufMut) {
-    out.put_u8(key(tag, LENGTH_DELIMITED));
+fn put_one(tag: u32, datum: &Datum, out: &mut impl Out) {
+    out.byte(key(tag, LENGTH_DELIMITED));
     put_varint(datum.encoded_len() as u64, out);
-    datum.encode_raw(out);
+    datum.put(out);
 }
 
 #[inline(always)]
@@ -46,7 +46,7 @@ pub(crate) fn data_len(data: &[Datum]) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn put_data(tag: u32, data: &[Datum], out: &mut impl BufMut) {
+pub(crate) fn put_data(tag: u32, data: &[Datum], out: &mut impl Out) {
     for datum in data {
         put_one(tag, datum, out);
     }
@@ -59,9 +59,9 @@ pub(crate) fn optional_len(bits: Option<u64>) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn put_optional(tag: u32, bits: Option<u64>, out: &mut impl BufMut) {
+pub(crate) fn put_optional(tag: u32, bits: Option<u64>, out: &mut impl Out) {
     if let Some(bits) = bits {
-        out.put_u8(key(tag, VARINT));
+        out.byte(key(tag, VARINT));
         put_varint(bits, out);
     }
 }
@@ -74,12 +74,12 @@ pub(crate) fn blob_len(blob: &impl AsRef<[u8]>) -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn put_blob(tag: u32, blob: &impl AsRef<[u8]>, out: &mut impl BufMut) {
+pub(crate) fn put_blob(tag: u32, blob: &impl AsRef<[u8]>, out: &mut impl Out) {
     let bytes = blob.as_ref();
     if !bytes.is_empty() {
-        out.put_u8(key(tag, LENGTH_DELIMITED));
+        out.byte(key(tag, LENGTH_DELIMITED));
         put_varint(bytes.len() as u64, out);
-        out.put_slice(bytes);
+        out.slice(bytes);
     }
 }
 
@@ -90,11 +90,11 @@ fn length_delimited(len: usize) -> usize {
 }
 
 #[inline(always)]
-fn put_varint(bits: u64, out: &mut impl BufMut) {
+fn put_varint(bits: u64, out: &mut impl Out) {
     if bits < 0x80 {
-        out.put_u8(bits as u8);
+        out.byte(bits as u8);
     } else {
-        encode_varint(bits, out);
+        out.varint(bits);
     }
 }
 

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use h2::{Error, RecvStream};
 use http::HeaderMap;
 
-/// So much may have been read before the other end is granted room for more. Every window is at least sixteen times as large,
-/// and HTTP/2 tells of what was granted when it is half a window; so nobody waits for what is held back here.
+/// So much may have been read, and a [`SHARE`] of the stream's window at most, before the other end is granted room for more.
 const HELD: usize = 4096;
+
+/// HTTP/2 tells of what was granted when it is half a window. So of a window that is used up half a window less what is held
+/// back here is told at last, and nobody waits for that.
+const SHARE: usize = 4;
 
 /// The pieces that arrive on a stream.
 ///
@@ -17,13 +20,16 @@ const HELD: usize = 4096;
 #[derive(Debug)]
 pub struct Inbox {
     stream: RecvStream,
-    /// Bytes that were read, and of which h2 has not been told.
+    /// Bytes that were read, and of which h2 has not been told: fewer than `most`.
     held: usize,
+    most: usize,
 }
 
 impl From<RecvStream> for Inbox {
-    fn from(stream: RecvStream) -> Self {
-        Self { stream, held: 0 }
+    /// What the window has room for now is taken for its size, which it is if nothing has come yet.
+    fn from(mut stream: RecvStream) -> Self {
+        let window = usize::try_from(stream.flow_control().available_capacity()).unwrap_or_default();
+        Self { stream, held: 0, most: HELD.min(window / SHARE) }
     }
 }
 
@@ -33,7 +39,7 @@ impl Inbox {
         let read = ready!(self.stream.poll_data(cx));
         if let Some(Ok(piece)) = &read {
             self.held += piece.len();
-            if self.held >= HELD {
+            if self.held >= self.most {
                 // An error means that the stream is reset, which the next poll tells.
                 let _ = self.stream.flow_control().release_capacity(std::mem::take(&mut self.held));
             }

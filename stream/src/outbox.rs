@@ -2,18 +2,20 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::SendStream;
+use holdfast_proto::frame::{Frames as _, Pieces};
 
 use crate::sent::Sent;
 
 /// Frames that wait to leave on a stream.
 ///
 /// h2 would take everything at once and buffer it without bound; this hands it only what flow control and h2's own
-/// buffer have room for, so that what a slow peer costs is what the owner lets gather here.
+/// buffer have room for, so that what a slow peer costs is what the owner lets gather here. Long bytes in a frame are not
+/// copied, but shared with whoever else has them, and count here as all others.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    frames: BytesMut,
+    frames: Pieces,
     /// For so many bytes more there was room when h2 was last asked. It can have become less only where the other end has made
     /// its windows smaller, and then h2 keeps what exceeds them, which is no more than [`AHEAD`].
     room: usize,
@@ -54,17 +56,17 @@ impl Outbox {
 
     /// All frames that the other end may not have, those among them that have not been sent: the number of the last one
     /// before them, and their bytes. Frames without a number may be among them. `None` where nothing is kept.
-    pub fn take_kept(&mut self) -> Option<(u64, BytesMut)> {
+    pub fn take_kept(&mut self) -> Option<(u64, Pieces)> {
         let (forgotten, mut kept) = self.sent.take()?.into_parts();
-        kept.unsplit(std::mem::take(&mut self.frames));
+        kept.append(&mut self.frames);
         Some((forgotten, kept))
     }
 
     /// Where to append frames.
-    pub fn frames(&mut self) -> &mut BytesMut {
+    pub fn frames(&mut self) -> &mut Pieces {
         // A buffer that starts at nothing would grow three times for one reply.
-        if self.frames.capacity() - self.frames.len() < RESERVE / 4 {
-            self.frames.reserve(RESERVE);
+        if self.frames.room() < RESERVE / 4 {
+            self.frames.flat().reserve(RESERVE);
         }
         &mut self.frames
     }
@@ -98,9 +100,8 @@ impl Outbox {
                 }
                 continue;
             }
-            let part = self.frames.split_to(self.room.min(self.frames.len()));
+            let part = self.frames.take(self.room);
             self.room = self.room.saturating_sub(part.len()).min(AHEAD);
-            let part = part.freeze();
             if let Some(sent) = &mut self.sent {
                 sent.push(part.clone());
             }
@@ -111,8 +112,8 @@ impl Outbox {
 
     /// Lets go of memory that a burst took, if nothing waits.
     pub fn shrink(&mut self) {
-        if self.frames.is_empty() && self.frames.capacity() > 4 * RESERVE {
-            self.frames = BytesMut::new();
+        if self.frames.is_empty() && self.frames.room() > 4 * RESERVE {
+            self.frames.clear();
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
+use holdfast_proto::frame::Pieces;
 
 /// Frames that were sent and that the other end may not have, so that they can be sent again on another connection.
 ///
@@ -71,10 +72,10 @@ impl Sent {
     }
 
     /// The number before the first frame that is kept, and the bytes of all.
-    pub(crate) fn into_parts(self) -> (u64, BytesMut) {
-        let mut kept = BytesMut::with_capacity(usize::try_from(self.end - self.begin).unwrap_or_default());
+    pub(crate) fn into_parts(self) -> (u64, Pieces) {
+        let mut kept = Pieces::default();
         for piece in self.pieces {
-            kept.extend_from_slice(&piece);
+            kept.push(piece);
         }
         (self.forgotten, kept)
     }
@@ -82,6 +83,8 @@ impl Sent {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
 
     /// Frames of ten bytes each, sent in pieces of seven.
@@ -100,7 +103,7 @@ mod tests {
 
     fn numbers(sent: Sent) -> (u64, Vec<u8>) {
         let (forgotten, kept) = sent.into_parts();
-        (forgotten, kept.chunks(10).map(|frame| frame[0]).collect())
+        (forgotten, BytesMut::from(kept).chunks(10).map(|frame| frame[0]).collect())
     }
 
     #[test]
@@ -128,6 +131,7 @@ mod tests {
         sent.mark(1, 10);
         sent.push(Bytes::from_static(b"12345"));
         sent.forget(1);
-        assert_eq!(sent.into_parts(), (0, BytesMut::from("12345")));
+        let (forgotten, kept) = sent.into_parts();
+        assert_eq!((forgotten, BytesMut::from(kept)), (0, BytesMut::from("12345")));
     }
 }

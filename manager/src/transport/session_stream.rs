@@ -22,6 +22,7 @@ use super::status::{self, trailers};
 use super::stint::Stint;
 use super::unary::Calls;
 use crate::detached::{Claim, Detached, Release, Resumption};
+use crate::freed_apart;
 use crate::limits::Limits;
 
 /// How many frames are handled before the replies to them leave.
@@ -93,7 +94,7 @@ impl SessionStream {
         Self {
             inbox: recv.into(),
             send,
-            deframer: Deframer::new(limits.frame_bytes()),
+            deframer: Deframer::new(limits.frame_bytes()).sharing(freed_apart::share),
             outbox: Outbox::default(),
             state: State::Silent,
             limits,
@@ -254,7 +255,7 @@ impl SessionStream {
 
     /// Handles the next whole frame, if one has come. An error ends the stream.
     fn handle_next(&mut self, cx: &Context<'_>, session: &mut SessionCell) -> Result<bool, Status> {
-        let Some(message) = self.deframer.next().map_err(broken)? else { return Ok(false) };
+        let Some((message, buffer)) = self.deframer.next_in_own_buffer().map_err(broken)? else { return Ok(false) };
         let limit = u64::from(self.limits.calls_in_flight) + self.limits.session_waiters as u64;
         // What nearly every frame is.
         if let State::Open = self.state
@@ -263,7 +264,7 @@ impl SessionStream {
             self.count.note_received(received)?;
             self.count.note_call(&call, limit)?;
             let session = session.get().expect("an open stream has a session");
-            self.count.replied += u64::from(session.call(&call, self.outbox.frames()));
+            self.count.replied += u64::from(session.call(&call, buffer, self.outbox.frames()));
             return Ok(true);
         }
         let FromClient { received, frame } = frame::read_client(message).map_err(broken)?;
@@ -277,7 +278,7 @@ impl SessionStream {
             (State::Open, Some(ClientSays::Call(call))) => {
                 let session = session.get().expect("an open stream has a session");
                 self.count.note_call(&call, limit)?;
-                self.count.replied += u64::from(session.call(&call, self.outbox.frames()));
+                self.count.replied += u64::from(session.call(&call, buffer, self.outbox.frames()));
             }
             (State::Open, None) => {}
             (State::Open, Some(ClientSays::Goodbye(_))) => {
@@ -402,7 +403,7 @@ impl SessionStream {
         }
         count.note_received(received)?;
         let incarnation = session.store().incarnation;
-        let missing = detached.replies_after(received).ok_or_else(|| over(incarnation))?;
+        let mut missing = detached.replies_after(received).ok_or_else(|| over(incarnation))?;
         self.count = count;
         self.be_resumable();
         let session = session.adopt(detached.session);
@@ -410,7 +411,7 @@ impl SessionStream {
         let id = session.id();
         tracing::debug!(session = %id, "a session was resumed");
         self.welcome(id, incarnation, Some(resumption));
-        self.outbox.frames().unsplit(missing);
+        self.outbox.frames().append(&mut missing);
         Ok(())
     }
 

@@ -15,13 +15,13 @@ use core::mem;
 use bytes::{Buf, BufMut};
 use compact_str::CompactString;
 use prost::encoding::{
-    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, encode_varint, encoded_len_varint, merge_loop,
-    skip_field,
+    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, encoded_len_varint, merge_loop, skip_field,
 };
 use prost::{DecodeError, Message};
 
-use super::{DEPTH, Datum, Named, OpaqueDatum, Reference};
+use super::{Blob, DEPTH, Datum, Named, OpaqueDatum, Reference};
 use crate::fields::{Fields, LENGTH_DELIMITED, key};
+use crate::frame::Out;
 
 const NULL: u32 = 1;
 const BOOLEAN: u32 = 2;
@@ -51,11 +51,7 @@ const REFERENCE_OBJECT: u32 = 3;
 impl Message for Datum {
     #[inline]
     fn encode_raw(&self, out: &mut impl BufMut) {
-        match self {
-            Self::Integer(integer) => put_varint(INTEGER, zigzag(*integer), out),
-            Self::Text(text) => put_bytes(TEXT, text.as_bytes(), out),
-            _ => put_other(self, out),
-        }
+        self.put(out);
     }
 
     #[inline]
@@ -84,13 +80,26 @@ impl Message for Datum {
     }
 }
 
+impl Datum {
+    /// Appends the message.
+    #[inline]
+    pub(crate) fn put(&self, out: &mut impl Out) {
+        match self {
+            Self::Integer(integer) => put_varint(INTEGER, zigzag(*integer), out),
+            Self::Text(text) => put_bytes(TEXT, text.as_bytes(), out),
+            _ => put_other(self, out),
+        }
+    }
+}
+
 /// The length of what is neither an integer nor a text.
 fn other_len(datum: &Datum) -> usize {
     match datum {
         Datum::Unset => 0,
         Datum::Null | Datum::Boolean(_) => 2,
         Datum::Float(_) => 9,
-        Datum::BigInteger(bytes) | Datum::Bytes(bytes) => field_len(bytes.len()),
+        Datum::BigInteger(bytes) => field_len(bytes.len()),
+        Datum::Bytes(bytes) => field_len(bytes.len()),
         Datum::List(elements) | Datum::Tuple(elements) | Datum::Set(elements) => field_len(elements_len(elements)),
         Datum::Map(entries) => field_len(entries_len(entries)),
         Datum::Opaque(opaque) => field_len(opaque_len(opaque)),
@@ -100,7 +109,7 @@ fn other_len(datum: &Datum) -> usize {
 }
 
 /// Writes what is neither an integer nor a text.
-fn put_other(datum: &Datum, out: &mut impl BufMut) {
+fn put_other(datum: &Datum, out: &mut impl Out) {
     match datum {
         Datum::Unset => {}
         Datum::Null => put_varint(NULL, 0, out),
@@ -108,16 +117,16 @@ fn put_other(datum: &Datum, out: &mut impl BufMut) {
         Datum::BigInteger(bytes) => put_bytes(BIG_INTEGER, bytes, out),
         Datum::Float(float) => {
             put_key(FLOAT, WireType::SixtyFourBit, out);
-            out.put_f64_le(*float);
+            out.slice(&float.to_le_bytes());
         }
-        Datum::Bytes(bytes) => put_bytes(BYTES, bytes, out),
+        Datum::Bytes(bytes) => put_blob(BYTES, bytes, out),
         Datum::List(elements) => put_elements(LIST, elements, out),
         Datum::Tuple(elements) => put_elements(TUPLE, elements, out),
         Datum::Set(elements) => put_elements(SET, elements, out),
         Datum::Map(entries) => put_entries(entries, out),
         Datum::Opaque(opaque) => put_opaque(opaque, out),
         Datum::Reference(reference) => put_reference(reference, out),
-        Datum::Integer(_) | Datum::Text(_) => datum.encode_raw(out),
+        Datum::Integer(_) | Datum::Text(_) => datum.put(out),
     }
 }
 
@@ -136,35 +145,43 @@ fn field_len(content: usize) -> usize {
     1 + encoded_len_varint(content as u64) + content
 }
 
-fn put_key(tag: u32, wire_type: WireType, out: &mut impl BufMut) {
-    out.put_u8((tag << 3) as u8 | wire_type as u8);
+fn put_key(tag: u32, wire_type: WireType, out: &mut impl Out) {
+    out.byte((tag << 3) as u8 | wire_type as u8);
 }
 
-fn put_varint(tag: u32, varint: u64, out: &mut impl BufMut) {
+fn put_varint(tag: u32, varint: u64, out: &mut impl Out) {
     put_key(tag, WireType::Varint, out);
-    encode_varint(varint, out);
+    out.varint(varint);
 }
 
-fn put_header(tag: u32, content: usize, out: &mut impl BufMut) {
+fn put_header(tag: u32, content: usize, out: &mut impl Out) {
     put_key(tag, WireType::LengthDelimited, out);
-    encode_varint(content as u64, out);
+    out.varint(content as u64);
 }
 
-fn put_bytes(tag: u32, bytes: &[u8], out: &mut impl BufMut) {
+fn put_bytes(tag: u32, bytes: &[u8], out: &mut impl Out) {
     put_header(tag, bytes.len(), out);
-    out.put_slice(bytes);
+    out.slice(bytes);
 }
 
-fn put_datum(tag: u32, datum: &Datum, out: &mut impl BufMut) {
+fn put_blob(tag: u32, blob: &Blob, out: &mut impl Out) {
+    put_header(tag, blob.len(), out);
+    match blob.shared() {
+        Some(bytes) => out.put_shared(bytes),
+        None => out.slice(blob),
+    }
+}
+
+fn put_datum(tag: u32, datum: &Datum, out: &mut impl Out) {
     put_header(tag, datum.encoded_len(), out);
-    datum.encode_raw(out);
+    datum.put(out);
 }
 
 fn elements_len(elements: &[Datum]) -> usize {
     elements.iter().map(|element| field_len(element.encoded_len())).sum()
 }
 
-fn put_elements(tag: u32, elements: &[Datum], out: &mut impl BufMut) {
+fn put_elements(tag: u32, elements: &[Datum], out: &mut impl Out) {
     put_header(tag, elements_len(elements), out);
     for element in elements {
         put_datum(MEMBERS, element, out);
@@ -181,7 +198,7 @@ fn entries_len(entries: &[(Datum, Datum)]) -> usize {
     entries.iter().map(|entry| field_len(entry_len(entry))).sum()
 }
 
-fn put_entries(entries: &[(Datum, Datum)], out: &mut impl BufMut) {
+fn put_entries(entries: &[(Datum, Datum)], out: &mut impl Out) {
     put_header(MAP, entries_len(entries), out);
     for entry in entries {
         put_header(MEMBERS, entry_len(entry), out);
@@ -199,12 +216,13 @@ fn opaque_len(opaque: &OpaqueDatum) -> usize {
     part(opaque.codec.len()) + part(opaque.data.len())
 }
 
-fn put_opaque(opaque: &OpaqueDatum, out: &mut impl BufMut) {
+fn put_opaque(opaque: &OpaqueDatum, out: &mut impl Out) {
     put_header(OPAQUE, opaque_len(opaque), out);
-    for (tag, bytes) in [(OPAQUE_CODEC, opaque.codec.as_bytes()), (OPAQUE_DATA, &*opaque.data)] {
-        if !bytes.is_empty() {
-            put_bytes(tag, bytes, out);
-        }
+    if !opaque.codec.is_empty() {
+        put_bytes(OPAQUE_CODEC, opaque.codec.as_bytes(), out);
+    }
+    if !opaque.data.is_empty() {
+        put_blob(OPAQUE_DATA, &opaque.data, out);
     }
 }
 
@@ -215,7 +233,7 @@ fn reference_len(reference: &Reference) -> usize {
     varint(reference.handle()) + varint(reference.kind()) + object
 }
 
-fn put_reference(reference: &Reference, out: &mut impl BufMut) {
+fn put_reference(reference: &Reference, out: &mut impl Out) {
     put_header(REFERENCE, reference_len(reference), out);
     for (tag, number) in [(REFERENCE_HANDLE, reference.handle()), (REFERENCE_KIND, reference.kind())] {
         if number != 0 {
@@ -245,7 +263,7 @@ fn merge_field<B: Buf>(
         NULL => varint(wire_type, buf).map(|_| Datum::Null)?,
         BOOLEAN => Datum::Boolean(varint(wire_type, buf)? != 0),
         FLOAT => Datum::Float(float(wire_type, buf)?),
-        BYTES => Datum::Bytes(bytes(wire_type, buf)?),
+        BYTES => Datum::Bytes(blob(wire_type, buf)?),
         BIG_INTEGER => Datum::BigInteger(bytes(wire_type, buf)?),
         LIST => Datum::List(elements(wire_type, buf, context, depth)?),
         TUPLE => Datum::Tuple(elements(wire_type, buf, context, depth)?),
@@ -284,6 +302,23 @@ fn bytes(wire_type: WireType, buf: &mut impl Buf) -> Result<Box<[u8]>, DecodeErr
     delimited(wire_type, buf, |bytes| Box::from(bytes))
 }
 
+/// Long ones are taken from `buf`, which may share them.
+fn blob(wire_type: WireType, buf: &mut impl Buf) -> Result<Blob, DecodeError> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let len = usize::try_from(decode_varint(buf)?).unwrap_or(usize::MAX);
+    if len > buf.remaining() {
+        return Err(longer());
+    }
+    Ok(match buf.chunk().get(..len) {
+        Some(short) if len < Blob::SHARED => {
+            let blob = short.into();
+            buf.advance(len);
+            blob
+        }
+        _ => buf.copy_to_bytes(len).into(),
+    })
+}
+
 /// Hands the content of a length-delimited field to `read`; without a copy if it lies in one piece.
 #[inline(always)]
 fn delimited<B: Buf, T>(wire_type: WireType, buf: &mut B, read: impl FnOnce(&[u8]) -> T) -> Result<T, DecodeError> {
@@ -296,7 +331,7 @@ fn delimited<B: Buf, T>(wire_type: WireType, buf: &mut B, read: impl FnOnce(&[u8
     } else if len <= buf.remaining() {
         Ok(read(&buf.copy_to_bytes(len)))
     } else {
-        Err(unreadable("a field is longer than its message"))
+        Err(longer())
     }
 }
 
@@ -403,7 +438,7 @@ fn opaque<B: Buf>(wire_type: WireType, buf: &mut B, context: &DecodeContext) -> 
     merge_loop(&mut opaque, buf, context.clone(), |opaque, buf, context| {
         match decode_key(buf)? {
             (OPAQUE_CODEC, wire_type) => opaque.codec = text(wire_type, buf)?,
-            (OPAQUE_DATA, wire_type) => opaque.data = bytes(wire_type, buf)?,
+            (OPAQUE_DATA, wire_type) => opaque.data = blob(wire_type, buf)?,
             (tag, wire_type) => skip_field(wire_type, tag, buf, context)?,
         }
         Ok(())
@@ -428,6 +463,11 @@ fn reference<B: Buf>(wire_type: WireType, buf: &mut B, context: &DecodeContext) 
         Ok(())
     })?;
     Ok(Reference::new(Arc::new(named)))
+}
+
+#[cold]
+fn longer() -> DecodeError {
+    unreadable("a field is longer than its message")
 }
 
 #[cold]

@@ -27,13 +27,23 @@ pub struct Deframer {
     partial: BytesMut,
     /// The message that `partial` became.
     joined: Bytes,
+    /// What makes of the buffer of a joined message what can be shared.
+    share: fn(BytesMut) -> Bytes,
 }
 
 impl Deframer {
     /// For messages of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, chunk: Bytes::new(), at: 0, partial: BytesMut::new(), joined: Bytes::new() }
+        let (chunk, partial, joined) = (Bytes::new(), BytesMut::new(), Bytes::new());
+        Self { limit, chunk, at: 0, partial, joined, share: BytesMut::freeze }
+    }
+
+    /// The buffers of messages that came in several chunks are shared by means of this, for one who wants to know of their end.
+    #[must_use]
+    pub fn sharing(mut self, share: fn(BytesMut) -> Bytes) -> Self {
+        self.share = share;
+        self
     }
 
     /// Accepts messages of at most `limit` bytes from now on.
@@ -78,6 +88,17 @@ impl Deframer {
         Ok(match self.cut()? {
             Some(Place::Chunk(range)) => Some((&self.chunk[range], &self.chunk)),
             Some(Place::Joined) => Some((&self.joined[PREFIX..], &self.joined)),
+            None => None,
+        })
+    }
+
+    /// As [`next`](Self::next), together with the buffer in which it lies if there is nothing else in it: for one who keeps a
+    /// part of it for long.
+    #[inline]
+    pub fn next_in_own_buffer(&mut self) -> Result<Option<(&[u8], Option<&Bytes>)>, Broken> {
+        Ok(match self.cut()? {
+            Some(Place::Chunk(range)) => Some((&self.chunk[range], None)),
+            Some(Place::Joined) => Some((&self.joined[PREFIX..], Some(&self.joined))),
             None => None,
         })
     }
@@ -140,7 +161,7 @@ impl Deframer {
         if self.partial.len() < PREFIX + len {
             return Ok(None);
         }
-        self.joined = core::mem::take(&mut self.partial).freeze();
+        self.joined = (self.share)(core::mem::take(&mut self.partial));
         Ok(Some(Place::Joined))
     }
 

@@ -1,8 +1,6 @@
 //! Replies that are short, as nearly all are.
 
-use bytes::BytesMut;
-
-use super::{PREFIX, REPLY_INDEX, REPLY_RESPONSE, REPLY_SEQUENCE, SERVER_REPLY};
+use super::{Frames, PREFIX, REPLY_INDEX, REPLY_RESPONSE, REPLY_SEQUENCE, SERVER_REPLY};
 use crate::fields::{LENGTH_DELIMITED, VARINT, key};
 use crate::ops::Written;
 
@@ -55,7 +53,7 @@ impl ShortReply {
 /// Appends the reply and says so, if its response of `len` bytes is short enough.
 #[inline]
 pub(super) fn put_short_reply(
-    out: &mut BytesMut,
+    out: &mut impl Frames,
     sequence: u64,
     index: u64,
     response: &impl Written,
@@ -78,6 +76,6 @@ pub(super) fn put_short_reply(
     reply.bytes[PREFIX - 1] = (end - PREFIX) as u8;
     reply.bytes[PREFIX] = key(SERVER_REPLY, LENGTH_DELIMITED);
     reply.bytes[PREFIX + 1] = (end - REPLY) as u8;
-    out.extend_from_slice(&reply.bytes[..end]);
+    out.flat().extend_from_slice(&reply.bytes[..end]);
     true
 }

@@ -235,7 +235,7 @@ impl<M: Mode> Remote<M> {
             let problem = format!("the manager's answer cannot be read ({why}): is it of another version?");
             Error::from(Refusal::new(Reason::Unspecified, problem))
         };
-        let mut response = T::read_any(&body).map_err(|error| unreadable(&error))?;
+        let mut response = body.read::<T>().map_err(|error| unreadable(&error))?;
         response.change_references(&mut |reference| -> Result<()> {
             let (kind, object) = (reference.kind(), reference.object());
             let handle = delivered.next().filter(|handle| handle.number == reference.handle());

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
+use holdfast_proto::ops::Readable;
+use prost::DecodeError;
 
 /// So many bytes fit beside the length, in no more memory than what is shared takes.
 const SHORT: usize = 23;
@@ -34,6 +36,17 @@ impl Body {
                 Self(Place::Here { len: message.len() as u8, bytes })
             }
             None => Self(Place::Shared(buffer.slice_ref(message))),
+        }
+    }
+}
+
+impl Body {
+    /// Reads the message, in which long bytes may share the buffer.
+    #[inline]
+    pub(crate) fn read<T: Readable>(&self) -> Result<T, DecodeError> {
+        match &self.0 {
+            Place::Here { len, bytes } => T::read_any(&bytes[..usize::from(*len)]),
+            Place::Shared(bytes) => T::read_in(bytes, bytes),
         }
     }
 }

@@ -5,9 +5,8 @@ use std::mem;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use holdfast_proto::datum::Reference;
-use holdfast_proto::frame::{self, CallFrame, ClientSays, Deframer};
+use holdfast_proto::frame::{self, CallFrame, ClientSays, Deframer, Pieces};
 use holdfast_proto::ops::Request;
 use holdfast_proto::{
     AcknowledgeRequest, Call, ClientFrame, CloseRequest, CreateRequest, CreateResponse, Goodbye, OpenRequest, Reason,
@@ -56,7 +55,7 @@ pub(super) struct Calls {
     in_flight_max: u32,
     waiting_max: u32,
     frame_bytes: usize,
-    outbox: BytesMut,
+    outbox: Pieces,
     /// When the outbox has so many bytes, whoever fills it sees to it that they leave.
     flush_at: usize,
     /// Callers without room for their call, first come first served.
@@ -293,7 +292,7 @@ impl Calls {
             in_flight_max: welcome.calls_in_flight,
             waiting_max: welcome.waiting_calls,
             frame_bytes: welcome.frame_bytes as usize,
-            outbox: BytesMut::new(),
+            outbox: Pieces::default(),
             flush_at: FLUSH_BYTES,
             line: VecDeque::new(),
             last_ticket: 0,
@@ -571,21 +570,23 @@ impl Calls {
     /// The session goes on over another connection, and the manager has the calls up to this one. Those after it are put
     /// at the front of what is to be sent: of `kept`, which was sent before, and of what has not been sent. Each says anew
     /// how many replies have come: that number must not fall.
-    pub(super) fn resend(&mut self, kept: BytesMut, calls_received: u64) -> Result<(), String> {
+    pub(super) fn resend(&mut self, kept: Pieces, calls_received: u64) -> Result<(), String> {
         let unsent = mem::take(&mut self.outbox);
         let mut next = calls_received + 1;
-        for frames in [kept, unsent] {
+        for mut frames in [kept, unsent] {
             let mut deframer = Deframer::new(usize::MAX);
-            deframer.push(frames.freeze());
-            while let Some(message) = deframer.next().map_err(|error| error.to_string())? {
-                let frame = frame::read_client(message).map_err(|error| error.to_string())?.frame;
-                let Some(ClientSays::Call(call)) = frame else { continue };
-                let CallFrame { sequence, handle, op, request, fence } = call;
-                if sequence == next {
-                    let call = Call { sequence, handle, op, request: Bytes::copy_from_slice(request), fence };
-                    let frame = Some(client_frame::Frame::Call(call));
-                    frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame });
-                    next += 1;
+            while !frames.is_empty() {
+                deframer.push(frames.take(usize::MAX));
+                while let Some(message) = deframer.next_shared().map_err(|error| error.to_string())? {
+                    let frame = frame::read_client(&message).map_err(|error| error.to_string())?.frame;
+                    let Some(ClientSays::Call(call)) = frame else { continue };
+                    let CallFrame { sequence, handle, op, request, fence } = call;
+                    if sequence == next {
+                        let call = Call { sequence, handle, op, request: message.slice_ref(request), fence };
+                        let frame = Some(client_frame::Frame::Call(call));
+                        frame::put_client(&mut self.outbox, &ClientFrame { received: self.received, frame });
+                        next += 1;
+                    }
                 }
             }
         }
@@ -650,7 +651,7 @@ impl Calls {
     }
 
     /// Moves what is to be sent into `out`.
-    pub(super) fn take_output(&mut self, out: &mut BytesMut, woken: &mut Vec<Waker>) {
+    pub(super) fn take_output(&mut self, out: &mut Pieces, woken: &mut Vec<Waker>) {
         self.put_own();
         // The end of the session would come before what is left.
         if self.leaving == Leaving::Hurried || (self.leaving == Leaving::Wanted && self.own.is_empty()) {
@@ -664,8 +665,7 @@ impl Calls {
         if out.is_empty() {
             mem::swap(out, &mut self.outbox);
         } else {
-            out.extend_from_slice(&self.outbox);
-            self.outbox.clear();
+            out.append(&mut self.outbox);
         }
         self.flush_at = FLUSH_BYTES;
     }
@@ -870,6 +870,7 @@ fn too_many_wait(limit: u32) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use holdfast_proto::{DictLenRequest, LockAcquireRequest};
 
     use super::super::Body;
@@ -936,7 +937,7 @@ mod tests {
     fn what_the_manager_does_not_have_is_sent_again_with_what_has_come_by_now() {
         let mut calls = calls();
         let asked: Vec<Asked> = (0..4).map(|_| ask(&mut calls, Patience::Endless)).collect();
-        let mut sent = BytesMut::new();
+        let mut sent = Pieces::default();
         calls.take_output(&mut sent, &mut Vec::new());
         ask(&mut calls, Patience::Endless);
         let reply =
@@ -944,10 +945,10 @@ mod tests {
         calls.answer(asked[0].0, Ok(reply), &mut Vec::new()).expect("it was asked");
 
         calls.resend(sent.clone(), 2).expect("all that is missing is here");
-        let mut again = BytesMut::new();
+        let mut again = Pieces::default();
         calls.take_output(&mut again, &mut Vec::new());
         let mut deframer = Deframer::new(1000);
-        deframer.push(again.freeze());
+        deframer.push(again.take(usize::MAX));
         for expected in 3..=5 {
             let message = deframer.next().expect("frames").expect("one more");
             let again = frame::read_client(message).expect("a frame");
@@ -956,7 +957,7 @@ mod tests {
         }
         assert_eq!(deframer.next(), Ok(None));
 
-        assert!(calls.resend(BytesMut::new(), 2).is_err(), "nobody could send what is missing");
+        assert!(calls.resend(Pieces::default(), 2).is_err(), "nobody could send what is missing");
         assert!(calls.resend(sent, 6).is_err(), "nobody has made so many calls");
     }
 
@@ -969,10 +970,10 @@ mod tests {
         }
         calls.say_goodbye();
         let said = |calls: &mut Calls| {
-            let mut out = BytesMut::new();
+            let mut out = Pieces::default();
             calls.take_output(&mut out, &mut Vec::new());
             let mut deframer = Deframer::new(1000);
-            deframer.push(out.freeze());
+            deframer.push(out.take(usize::MAX));
             let mut said = Vec::new();
             while let Some(message) = deframer.next().expect("frames") {
                 said.push(match frame::read_client(message).expect("a frame").frame {
@@ -1016,7 +1017,7 @@ mod tests {
         let near = |bytes: usize| (FLUSH_BYTES..FLUSH_BYTES + 64).contains(&bytes);
         assert!(near(until_flush(&mut calls)));
         assert!(near(until_flush(&mut calls)), "it could not leave, and is not asked about at every call");
-        calls.take_output(&mut BytesMut::new(), &mut Vec::new());
+        calls.take_output(&mut Pieces::default(), &mut Vec::new());
         assert!(near(until_flush(&mut calls)), "it left");
     }
 }
