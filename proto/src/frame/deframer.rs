@@ -95,6 +95,7 @@ impl Deframer {
     /// As [`next`](Self::next), together with the buffer in which it lies if there is nothing else in it: for one who keeps a
     /// part of it for long.
     #[inline]
+    #[expect(clippy::type_complexity, reason = "a name would say no more than the two parts do")]
     pub fn next_in_own_buffer(&mut self) -> Result<Option<(&[u8], Option<&Bytes>)>, Broken> {
         Ok(match self.cut()? {
             Some(Place::Chunk(range)) => Some((&self.chunk[range], None)),
