@@ -110,3 +110,51 @@ impl Reader for Traffic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::session::Store;
+
+    fn traffic() -> (SelfWake, Traffic) {
+        let (wakes, limits) = (SelfWake::default(), Limits::default());
+        let store = Arc::new(Store::new(limits.clone(), 1));
+        let traffic = Traffic::new(wakes.clone(), SessionCell::new(store, None), Calls::new(Arc::new(limits)));
+        (wakes, traffic)
+    }
+
+    #[test]
+    fn what_is_due_is_done_once_by_the_socket_or_the_connection() {
+        let (wakes, traffic) = traffic();
+        let _scope = wakes.scope(&Context::from_waker(Waker::noop()));
+        assert!(!traffic.take_due());
+        let raises: [fn(&SelfWake, &Traffic); 2] =
+            [|_, traffic| traffic.be_due(), |wakes, _| wakes.waker(Side::Stream).wake_by_ref()];
+        for raise in raises {
+            raise(&wakes, &traffic);
+            traffic.socket_is_dry();
+            assert!(!traffic.take_due(), "the socket has done it");
+            raise(&wakes, &traffic);
+            assert!(traffic.is_due() && traffic.is_due(), "who looks does not do it");
+            assert!(traffic.take_due());
+            assert!(!traffic.take_due(), "whoever asked does it");
+        }
+    }
+
+    #[test]
+    fn the_connection_is_polled_again_for_what_was_raised_before_the_socket_ran_dry() {
+        let (wakes, traffic) = traffic();
+        let _scope = wakes.scope(&Context::from_waker(Waker::noop()));
+        for was_woken in [true, false] {
+            if was_woken {
+                wakes.waker(Side::Connection).wake_by_ref();
+            }
+            traffic.be_due();
+            traffic.socket_is_dry();
+            assert_eq!(wakes.take(Side::Connection), was_woken);
+        }
+    }
+}
