@@ -10,7 +10,9 @@ use std::time::SystemTime;
 
 use holdfast_objects::catalog::{AnyObject, AnyOp, AnyReply};
 use holdfast_objects::mutant::{Mutant, mutant};
-use holdfast_objects::{Answer, CallId, Client, Creation, Ended, Room, SessionId, Turn, Waiters, Withdrawal};
+use holdfast_objects::{
+    Answer, CallId, Client, Creation, Ended, Remains, Room, SessionId, Turn, Waiters, Withdrawal, Woken,
+};
 use holdfast_proto::datum::Reference;
 #[cfg(feature = "history")]
 use holdfast_proto::datum::Target as _;
@@ -154,12 +156,7 @@ impl Engine {
         });
         match applied {
             Ok((index, answer, woken, remains)) => {
-                if !woken.is_empty() {
-                    self.waits.answer(index, woken);
-                }
-                if let Some(remains) = remains {
-                    self.reclaim.bury(remains);
-                }
+                self.conclude(index, woken, remains);
                 (index, answer)
             }
             Err(refusal) => (0, Answer::Refused(refusal)),
@@ -212,11 +209,19 @@ impl Engine {
             self.note(slot, &turn, self.history.get().map(|_| Input::no_call(input, waited, client)), None);
             (turn.index, waited, turn.woken, turn.remains)
         })?;
-        self.waits.answer(index, woken);
+        self.conclude(index, woken, remains);
+        Ok(waited)
+    }
+
+    /// What a turn has left to be done, when the slot is free again.
+    #[inline]
+    fn conclude(&self, index: u64, woken: Vec<Woken>, remains: Option<Remains>) {
+        if !woken.is_empty() {
+            self.waits.answer(index, woken);
+        }
         if let Some(remains) = remains {
             self.reclaim.bury(remains);
         }
-        Ok(waited)
     }
 
     /// Writes an input into the history, if there is one. To be called in its turn, while the slot is locked.

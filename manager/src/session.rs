@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use holdfast_objects::catalog::{self, AnyOp, AnyReply};
 use holdfast_objects::mutant::{Mutant, mutant};
 use holdfast_objects::{Answer, Client, Ended, SessionId, Withdrawal};
-use holdfast_proto::datum::{Blob, HasReferences as _, Named, Reference, Target as _};
+use holdfast_proto::datum::{HasReferences as _, Named, Reference, Target as _};
 use holdfast_proto::frame::{self, CallFrame, Pieces};
 use holdfast_proto::ops::{Op, Response, Unreadable};
 use holdfast_proto::{
@@ -220,10 +220,8 @@ impl Session {
             return (0, Err(unknown_handle(call.handle)));
         };
         let decoded = match buffer {
-            Some(buffer) if call.request.len() >= Blob::SHARED => {
-                AnyOp::decode_in(slot.kind(), call.op, call.request, buffer)
-            }
-            _ => AnyOp::decode(slot.kind(), call.op, call.request),
+            Some(buffer) => AnyOp::decode_in(slot.kind(), call.op, call.request, buffer),
+            None => AnyOp::decode(slot.kind(), call.op, call.request),
         };
         let mut op = match decoded {
             Ok(op) => op,

@@ -235,12 +235,7 @@ impl Dict {
     }
 
     fn clear(&mut self, turn: &mut Turn) -> DictClearResponse {
-        let bytes = core::mem::take(&mut self.bytes);
-        turn.room.shrink(bytes);
-        let entries = self.entries.take();
-        let removed = entries.len() as u64;
-        turn.let_go(bytes, entries);
-        DictClearResponse { removed }
+        DictClearResponse { removed: self.entries.clear(&mut self.bytes, turn) }
     }
 
     pub(crate) fn add(&mut self, request: DictAddRequest, turn: &mut Turn) -> Result<DictAddResponse, Refusal> {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use hashbrown::HashTable;
 use holdfast_proto::Datum;
 
+use crate::Turn;
 use crate::key::{Equality, Key};
 
 /// A hash map in the order of insertion, whose order can be read a page at a time while it changes.
@@ -184,8 +185,19 @@ impl<V: Default> OrderedMap<V> {
         removed
     }
 
-    /// Takes everything out.
-    pub(crate) fn take(&mut self) -> Self {
+    /// Takes everything out of an object that has so many bytes of user data, and none from then on. How many entries there were.
+    pub(crate) fn clear(&mut self, bytes: &mut u64, turn: &mut Turn) -> u64
+    where
+        V: Send + 'static,
+    {
+        let (removed, bytes) = (self.take(), core::mem::take(bytes));
+        turn.room.shrink(bytes);
+        let len = removed.len() as u64;
+        turn.let_go(bytes, removed);
+        len
+    }
+
+    fn take(&mut self) -> Self {
         let empty = Self::new(self.equality.clone());
         core::mem::replace(self, empty)
     }

@@ -157,12 +157,7 @@ impl Set {
     }
 
     fn clear(&mut self, turn: &mut Turn) -> SetClearResponse {
-        let bytes = core::mem::take(&mut self.bytes);
-        turn.room.shrink(bytes);
-        let members = self.members.take();
-        let removed = members.len() as u64;
-        turn.let_go(bytes, members);
-        SetClearResponse { removed }
+        SetClearResponse { removed: self.members.clear(&mut self.bytes, turn) }
     }
 
     fn add_many(&mut self, request: SetAddManyRequest, turn: &mut Turn) -> Result<SetAddManyResponse, Refusal> {

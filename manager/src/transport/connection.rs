@@ -304,7 +304,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
 
     /// The connection is lost: what can outlive it waits for another one.
     fn detach(&mut self) {
-        let Parts { session, stream, calls, .. } = &mut *self.traffic.parts();
+        let Parts { session, stream, calls } = &mut *self.traffic.parts();
         if let Some(stream) = stream {
             stream.detach(session, calls);
         }

@@ -15,8 +15,8 @@ use super::unary::Calls;
 /// The session of a connection, its stream and its unary calls, shared by the connection and its socket.
 ///
 /// HTTP/2 reads until the socket has nothing more, and then writes what is there to be written; nobody else can make it write.
-/// What came could be handled after that, and HTTP/2 polled once more for the replies: a fifth of the manager's instructions
-/// for a call. So the socket polls this as it has run dry ([`Reader`]), and the replies leave in the
+/// What came could be handled after that, and HTTP/2 polled once more for the replies: 800 of the manager's
+/// 9,500 instructions for a call. So the socket polls this as it has run dry ([`Reader`]), and the replies leave in the
 /// write that follows.
 ///
 /// - Only the task of the connection comes here, by way of the socket or not, so nobody ever waits for the lock. Nothing that

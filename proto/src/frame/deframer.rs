@@ -74,11 +74,7 @@ impl Deframer {
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, Broken> {
-        Ok(match self.cut()? {
-            Some(Place::Chunk(range)) => Some(&self.chunk[range]),
-            Some(Place::Joined) => Some(&self.joined[PREFIX..]),
-            None => None,
-        })
+        Ok(self.next_in_buffer()?.map(|(message, _)| message))
     }
 
     /// As [`next`](Self::next), together with the buffer in which it lies, for one who may keep a part of it
