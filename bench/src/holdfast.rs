@@ -80,7 +80,7 @@ impl Server {
         polling: Option<Polling>,
         cpu: Option<usize>,
     ) -> Result<Self> {
-        let program = program(setting.holdfast.as_deref(), &setting.program)?;
+        let program = measured(setting)?;
         let authkey_file = setting.path("authkey");
         let launch = Launch::new("holdfast serve", &program)
             .words("serve --print-address --listen")
@@ -186,15 +186,13 @@ fn told(launch: Launch, polling: Option<Polling>) -> Launch {
 
 /// A process that makes calls of a manager of its own.
 pub(crate) fn with_own_manager(setting: &Setting, work: WorkerWork, calls: u64, cpu: Option<usize>) -> Result<Reading> {
-    let launch =
-        launch_worker(setting, work)?.env("HOLDFAST_PROGRAM", program(setting.holdfast.as_deref(), &setting.program)?);
+    let launch = launch_worker(setting, work)?.env("HOLDFAST_PROGRAM", measured(setting)?);
     worker::run(vec![Child::start(launch.words(&format!("--calls {calls}")), cpu)?])
 }
 
 /// `Manager::start()` until the first reply, in a process of its own.
 pub(crate) fn start(setting: &Setting, cpu: Option<usize>) -> Result<Reading> {
-    let launch = launch_worker(setting, WorkerWork::Start)?
-        .env("HOLDFAST_PROGRAM", program(setting.holdfast.as_deref(), &setting.program)?);
+    let launch = launch_worker(setting, WorkerWork::Start)?.env("HOLDFAST_PROGRAM", measured(setting)?);
     worker::run(vec![Child::start(launch, cpu)?])
 }
 
@@ -257,6 +255,11 @@ pub(crate) fn queue_work(library: Library) -> WorkerWork {
 fn launch_worker(setting: &Setting, work: WorkerWork) -> Result<Launch> {
     let work = clap::ValueEnum::to_possible_value(&work).context("a work has no name")?;
     Ok(Launch::new(format!("worker {}", work.get_name()), &setting.program).words("worker").words(work.get_name()))
+}
+
+/// The `holdfast` program that is measured.
+fn measured(setting: &Setting) -> Result<PathBuf> {
+    program(setting.holdfast.as_deref(), &setting.program)
 }
 
 /// The `holdfast` program: the one that was named, or the one beside this program, brought up to date by cargo if cargo

@@ -12,11 +12,12 @@ use std::ffi::OsString;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use self::budget::{Budgets, FILE, Figure, Toolchain, Verdict};
@@ -223,6 +224,11 @@ fn accept(listener: &UnixListener, client: &mut Child) -> Result<UnixStream> {
             bail!("the client did not connect within {PATIENCE:?}");
         }
         interrupt::check()?;
-        thread::sleep(Duration::from_millis(1));
+        // Now and then it is looked whether it still runs.
+        let mut come = [PollFd::new(listener, PollFlags::IN)];
+        poll(&mut come, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 })).or_else(|error| match error {
+            Errno::INTR => Ok(0),
+            error => Err(error),
+        })?;
     }
 }
